@@ -1,0 +1,1 @@
+//! Secrets from a 1Password Connect server.

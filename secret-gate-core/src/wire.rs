@@ -1,0 +1,376 @@
+//! The HTTP API's JSON types, shared by server and client. Shapes only, no behaviour.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{SecretValue, Use};
+
+/// Body of `POST /search`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct SearchRequest {
+    /// What to look for in titles, case-insensitively.
+    #[serde(default)]
+    pub query: String,
+    /// How many results to give at most: below 1 means 10, above 100 means 100.
+    #[serde(default = "default_limit")]
+    pub limit: i64,
+}
+
+const fn default_limit() -> i64 {
+    10
+}
+
+/// Answer of `POST /search`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct SearchResponse {
+    /// The query as it was understood.
+    pub query: String,
+    /// The matches, best first.
+    pub results: Vec<SearchResult>,
+    /// Names of vaults that could not be listed, where there are such.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
+}
+
+/// One match of a search.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct SearchResult {
+    /// The item's title.
+    pub secret_name: String,
+    /// The vault's name.
+    pub vault_name: String,
+    /// How good the match is, from 0 to 1.
+    pub score: f64,
+    /// How it matches: `exact`, `prefix`, `contains` or `fuzzy`.
+    pub match_type: String,
+}
+
+/// Body of `POST /fields`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct FieldsRequest {
+    /// Title or id of the item, or a secret reference.
+    #[serde(default)]
+    pub secret_name: String,
+    /// Name or id of the vault; all vaults where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub vault: Option<String>,
+}
+
+/// Answer of `POST /fields`: labels and types, never values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct FieldsResponse {
+    /// The resolved title.
+    pub secret_name: String,
+    /// The vault's name.
+    pub vault_name: String,
+    /// The fields.
+    pub fields: Vec<FieldInfo>,
+}
+
+/// A field without its value.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct FieldInfo {
+    /// The name to ask for it by.
+    pub label: String,
+    /// What it holds, in the backend's word, such as `CONCEALED`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// Body of `POST /request`: one secret, or several under `secrets`, which wins when both are there.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct AccessRequest {
+    /// Title or id of the item, or a secret reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub secret_name: Option<String>,
+    /// Name or id of the vault; all vaults where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub vault: Option<String>,
+    /// Labels of the fields asked for; the whole item where absent or empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub fields: Option<Vec<String>>,
+    /// Several secrets under one approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub secrets: Option<Vec<WantedSecret>>,
+    /// The requester's name for its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub machine: Option<String>,
+    /// Why the secret is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub reason: Option<String>,
+    /// The program that asks, with its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub agent: Option<String>,
+    /// The folder it works in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub working_dir: Option<String>,
+    /// What the value is for. Without it the requester gets the value.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub intended_use: Option<Use>,
+    /// How long the requester would keep the grant, such as `1h`; at most `24h`, more is cut to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub duration: Option<String>,
+}
+
+/// One of several secrets in an [`AccessRequest`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct WantedSecret {
+    /// Title or id of the item, or a secret reference.
+    #[serde(default)]
+    pub secret_name: String,
+    /// Name or id of the vault; all vaults where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub vault: Option<String>,
+    /// Labels of the fields asked for; the whole item where absent or empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub fields: Option<Vec<String>>,
+}
+
+/// Answer of `POST /request`, given once a human can see the question.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct AccessResponse {
+    /// 256 random bits in hexadecimal digits; redeems the request, once. Secret.
+    pub token: String,
+    /// Names the request; not secret.
+    pub request_id: String,
+    /// Where to ask how the request stands.
+    pub status_url: String,
+    /// Until when the request can be approved and redeemed (RFC 3339).
+    pub expires_at: String,
+    /// What to do next, in a sentence.
+    pub message: String,
+}
+
+impl fmt::Debug for AccessResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token: _, request_id, status_url: _, expires_at, message: _ } = self;
+        f.debug_struct("AccessResponse")
+            .field("request_id", request_id)
+            .field("expires_at", expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "mirrors the HTTP API")]
+pub enum Status {
+    /// Nobody has decided yet.
+    Pending,
+    /// Approved; redeem it at `secret_url`.
+    Approved,
+    /// Denied, or taken back.
+    Denied,
+    /// Nobody decided in time, or the request was taken back.
+    Expired,
+}
+
+/// How a request ended, where [`Status`] alone does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "mirrors the HTTP API")]
+pub enum Ended {
+    /// The secret was handed out.
+    Released,
+    /// The requester took a pending request back.
+    Withdrawn,
+    /// The approval was taken back.
+    Revoked,
+}
+
+/// Answer of `GET /status/{token}`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct StatusResponse {
+    /// How the request stands.
+    pub status: Status,
+    /// The same in a sentence.
+    pub message: String,
+    /// Where to redeem the request; only while that is possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub secret_url: Option<String>,
+    /// What the approval allows, for requests with a `use`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub grant: Option<GrantInfo>,
+    /// How it ended, where `status` alone does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub ended: Option<Ended>,
+}
+
+impl fmt::Debug for StatusResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, message: _, secret_url: _, grant, ended } = self;
+        f.debug_struct("StatusResponse")
+            .field("status", status)
+            .field("grant", grant)
+            .field("ended", ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an approval left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct GrantInfo {
+    /// Names the grant; not secret.
+    pub id: String,
+    /// What may be done.
+    #[serde(rename = "use")]
+    pub allowed: Use,
+    /// When it ends (RFC 3339).
+    pub expires_at: String,
+    /// Whether it ends after one use.
+    pub once: bool,
+}
+
+/// Answer of `GET /secret/{token}`: `secret` for one item without a field list, else `secrets`.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct SecretResponse {
+    /// Label to value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, value_type = Option<BTreeMap<String, String>>))]
+    pub secret: Option<BTreeMap<String, Revealed>>,
+    /// Name to label to value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, value_type = Option<BTreeMap<String, BTreeMap<String, String>>>))]
+    pub secrets: Option<BTreeMap<String, BTreeMap<String, Revealed>>>,
+    /// What the approval allows, for requests with a `use`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub grant: Option<GrantInfo>,
+}
+
+/// A value on its way through the HTTP API: the one place where a secret is serialized.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct Revealed(pub SecretValue);
+
+impl Serialize for Revealed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+/// Body of `POST /watch`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct WatchRequest {
+    /// The tokens of the requests to watch, at most 256.
+    #[serde(default)]
+    pub tokens: Vec<String>,
+    /// How long to hold the answer while nothing changes, such as `30s`; at most 60 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub wait: Option<String>,
+}
+
+impl fmt::Debug for WatchRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tokens, wait } = self;
+        f.debug_struct("WatchRequest").field("tokens", &tokens.len()).field("wait", wait).finish()
+    }
+}
+
+/// Answer of `POST /watch`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct WatchResponse {
+    /// The requests that are revoked; unknown tokens count as such.
+    pub changed: Vec<WatchChange>,
+}
+
+/// A request that is revoked.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct WatchChange {
+    /// Its token, as given.
+    pub token: String,
+    /// `revoked`.
+    pub status: String,
+}
+
+impl fmt::Debug for WatchChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchChange").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// Every error answer.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct ErrorResponse {
+    /// What went wrong, for programs.
+    pub error: String,
+    /// What went wrong, for people.
+    pub message: String,
+    /// With `not_found`: titles that come close, best first, at most five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<Candidate>,
+    /// With `ambiguous`: the items that the name could mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+    /// With `unknown_field`: the labels there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// An item that was perhaps meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct Candidate {
+    /// The item's title.
+    pub secret_name: String,
+    /// The vault's name.
+    pub vault_name: String,
+    /// The item's id, which names it whatever its title.
+    pub id: String,
+}
