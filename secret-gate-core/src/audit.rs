@@ -61,6 +61,8 @@ pub struct AuditItem {
 pub enum AuditEvent {
     /// It was put before a human.
     Asked,
+    /// It did not reach a human after all.
+    Undelivered,
     /// A human said yes.
     Approved,
     /// A human said no.

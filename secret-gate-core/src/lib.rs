@@ -1,28 +1,67 @@
-//! Put a human in the loop before a program uses a secret.
+//! Put a human in the loop before a program uses a secret: one question, one answer, one release.
+//!
+//! | part | is | comes as |
+//! |---|---|---|
+//! | [`Gate`] | the door: resolves a name, asks, releases once | |
+//! | [`SecretBackend`] | where secrets live | [`MemoryBackend`]; `onepassword::OnePassword` with feature `onepassword` |
+//! | [`Approver`] | who says yes | [`TerminalApprover`], [`FnApprover`](approver::FnApprover), [`ScriptedApprover`], [`DenyAll`]; `telegram::TelegramApprover` with feature `telegram` |
+//! | [`Cache`] | how long a yes lasts | [`MemoryCache`], [`NoCache`] |
+//! | [`AuditLog`](audit::AuditLog) | what happened, written before it counts | [`FileAudit`](audit::FileAudit), [`TracingAudit`](audit::TracingAudit) |
+//! | [`wire`] | the JSON types of the HTTP API | |
+//!
+//! ```
+//! use std::sync::Arc;
+//! use secret_gate_core::{Decision, Field, FieldKind, Gate, Item, MemoryBackend, Request, ScriptedApprover};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secret_gate_core::Error> {
+//! let vault = MemoryBackend::new().with_vault("v1", "infra").with_item(
+//!     Item::new("i1", "v1", "database").with_field(Field::new("f1", "password", FieldKind::concealed(), "hunter2")),
+//! );
+//! let human = ScriptedApprover::new().then(Decision::approve("Ann")).then(Decision::deny("Ann"));
+//! let gate = Gate::builder(Arc::new(vault), Arc::new(human)).build();
+//!
+//! let release = gate.request(Request::new("database").reason("migrate the orders table")).await?;
+//! assert_eq!(release.value("password").unwrap().expose(), "hunter2");
+//!
+//! let again = gate.request(Request::new("database").reason("just curious")).await;
+//! assert_eq!(again.unwrap_err().to_string(), "denied by Ann");
+//! # Ok(()) }
+//! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod approver;
 pub mod audit;
 pub mod backend;
+pub mod cache;
 pub mod clock;
+mod error;
+mod gate;
 mod grant;
+mod index;
 mod item;
 #[cfg(feature = "otp")]
 pub mod otp;
 mod reference;
 mod requester;
+mod resolve;
 mod secret;
 mod sync;
 pub mod wire;
 
 pub use approver::{
     Approval, Approver, ApproverError, AskedField, AskedItem, Ballot, CastError, DenyAll, Outcome, Posted, Question,
-    Said,
+    Said, ScriptedApprover, TerminalApprover,
 };
 pub use backend::{BackendError, MemoryBackend, SecretBackend};
+pub use cache::{Cache, MemoryCache, NoCache};
+pub use error::Error;
+pub use gate::{
+    Fields, Found, Gate, GateBuilder, Match, Release, ReleasedItem, Request, Standing, Submitted, Token, Wanted,
+};
 pub use grant::{Decision, ExactCommand, ExactHost, Grant, Keep, Scope, Use, UseError, Verdict};
 pub use item::{Field, FieldKind, Item, ItemSummary, Revision, Vault};
 pub use reference::{ReferenceError, SecretReference};
 pub use requester::{RequestId, Requester};
+pub use resolve::MatchKind;
 pub use secret::SecretValue;

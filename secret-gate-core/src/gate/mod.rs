@@ -1,0 +1,411 @@
+//! The gate: the one door between a request and a secret.
+
+mod decide;
+mod once;
+mod pin;
+mod release;
+mod request;
+mod store;
+mod submit;
+mod token;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use crate::approver::{Approver, Outcome, Posted};
+use crate::audit::{AuditLog, TracingAudit};
+use crate::cache::{Cache, NoCache};
+use crate::clock::{Clock, SystemClock};
+use crate::index::TitleIndex;
+use crate::resolve::{MatchKind, rank};
+use crate::sync::lock;
+use crate::{Error, FieldKind, RequestId, SecretBackend};
+
+use request::{Phase, Record, State};
+use store::{RequestStore, Room};
+
+pub use release::{Release, ReleasedItem};
+pub use request::{Request, Wanted};
+pub use submit::Submitted;
+pub use token::Token;
+
+/// How long an ended request stays known to its token at least.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Decides whether a program may use a secret, now, for this.
+///
+/// A gate is a handle: clones are the same gate. It needs a Tokio runtime.
+///
+/// ```
+/// use std::sync::Arc;
+/// use secret_gate_core::{Decision, Field, FieldKind, Gate, Item, MemoryBackend, Request, ScriptedApprover};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secret_gate_core::Error> {
+/// let vault = MemoryBackend::new().with_vault("v1", "infra").with_item(
+///     Item::new("i1", "v1", "database").with_field(Field::new("f1", "password", FieldKind::concealed(), "hunter2")),
+/// );
+/// let human = ScriptedApprover::new().then(Decision::approve("Ann"));
+/// let gate = Gate::builder(Arc::new(vault), Arc::new(human)).build();
+///
+/// let release = gate.request(Request::new("database").reason("migrate the orders table")).await?;
+/// assert_eq!(release.value("password").unwrap().expose(), "hunter2");
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gate {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    backend: Arc<dyn SecretBackend>,
+    approver: Arc<dyn Approver>,
+    cache: Arc<dyn Cache>,
+    audit: Arc<dyn AuditLog>,
+    clock: Arc<dyn Clock>,
+    index: TitleIndex,
+    store: RequestStore,
+    posted: Mutex<HashMap<RequestId, Box<dyn Posted>>>,
+    // one decision at a time, so that of two presses only the one that counts is written down
+    deciding: tokio::sync::Mutex<()>,
+    settings: Settings,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    request_ttl: Duration,
+    index_ttl: Duration,
+    room: Room,
+}
+
+/// Puts a [`Gate`] together.
+#[derive(Debug)]
+pub struct GateBuilder {
+    backend: Arc<dyn SecretBackend>,
+    approver: Arc<dyn Approver>,
+    cache: Arc<dyn Cache>,
+    audit: Arc<dyn AuditLog>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+}
+
+impl GateBuilder {
+    /// Keeps what [`Gate::request`] released under a grant. Default: nothing is kept.
+    #[must_use]
+    pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Where audit entries go. Default: the program's log.
+    #[must_use]
+    pub fn audit(mut self, audit: Arc<dyn AuditLog>) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Where the time comes from. Default: the computer's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long a request can be approved and redeemed. Default: 15 minutes.
+    #[must_use]
+    pub const fn request_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.request_ttl = ttl;
+        self
+    }
+
+    /// How old the titles may be that a search looks through. Default: 60 seconds.
+    #[must_use]
+    pub const fn index_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.index_ttl = ttl;
+        self
+    }
+
+    /// How many questions may be open at once, in all and per requester. Default: 100 and 10.
+    #[must_use]
+    pub const fn max_pending(mut self, in_all: usize, per_requester: usize) -> Self {
+        self.settings.room = Room { in_all, per_requester };
+        self
+    }
+
+    /// The gate.
+    #[must_use]
+    pub fn build(self) -> Gate {
+        let Self { backend, approver, cache, audit, clock, settings } = self;
+        let index = TitleIndex::new(Arc::clone(&backend), Arc::clone(&clock));
+        let (store, posted, deciding) = (RequestStore::default(), Mutex::default(), tokio::sync::Mutex::default());
+        let inner = Inner { backend, approver, cache, audit, clock, index, store, posted, deciding, settings };
+        Gate { inner: Arc::new(inner) }
+    }
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Found {
+    /// The matches, best first.
+    pub matches: Vec<Match>,
+    /// Names of vaults that could not be listed.
+    pub incomplete: Vec<String>,
+}
+
+/// A title that matches a query.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Match {
+    /// The item's title.
+    pub title: String,
+    /// The vault's name.
+    pub vault: String,
+    /// How good the match is, from 0 to 1.
+    pub score: f64,
+    /// How it matches.
+    pub kind: MatchKind,
+}
+
+/// An item's fields, without values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fields {
+    /// The item's title.
+    pub title: String,
+    /// The vault's name.
+    pub vault: String,
+    /// Names and kinds of the fields.
+    pub fields: Vec<(String, FieldKind)>,
+}
+
+/// How a request stands.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Standing {
+    /// The request.
+    pub request_id: RequestId,
+    /// How it stands; `None` while nobody has decided.
+    pub outcome: Option<Outcome>,
+    /// Until when it can be approved and redeemed.
+    pub expires_at: SystemTime,
+}
+
+impl Standing {
+    fn of(record: &Record) -> Self {
+        Self {
+            request_id: record.question.id.clone(),
+            outcome: record.state.outcome(),
+            expires_at: record.question.expires_at,
+        }
+    }
+}
+
+impl Gate {
+    /// A gate before these secrets, kept by this approver.
+    pub fn builder(backend: Arc<dyn SecretBackend>, approver: Arc<dyn Approver>) -> GateBuilder {
+        GateBuilder {
+            backend,
+            approver,
+            cache: Arc::new(NoCache),
+            audit: Arc::new(TracingAudit::new()),
+            clock: Arc::new(SystemClock::new()),
+            settings: Settings {
+                request_ttl: Duration::from_secs(15 * 60),
+                index_ttl: Duration::from_secs(60),
+                room: Room { in_all: 100, per_requester: 10 },
+            },
+        }
+    }
+
+    /// Looks for titles. Asks nobody, and reads no values.
+    ///
+    /// # Errors
+    /// [`Error::MissingQuery`], or [`Error::Backend`] when the vaults can't be listed.
+    pub async fn search(&self, query: &str, limit: usize) -> Result<Found, Error> {
+        if query.trim().is_empty() {
+            return Err(Error::MissingQuery);
+        }
+        let index = &self.inner.index;
+        let mark = index.mark();
+        let mut titles = index.at_most(self.inner.settings.index_ttl).await?;
+        let mut ranked = rank(&titles.listings, query, limit);
+        if ranked.is_empty() {
+            titles = index.newer_than(mark).await?;
+            ranked = rank(&titles.listings, query, limit);
+        }
+        let matches = ranked.into_iter().map(|found| Match {
+            title: found.entry.item.title,
+            vault: found.entry.vault.name,
+            score: found.score,
+            kind: found.kind,
+        });
+        let unlisted = titles.listings.iter().filter(|listing| listing.items.is_err());
+        Ok(Found {
+            matches: matches.collect(),
+            incomplete: unlisted.map(|listing| listing.vault.name.clone()).collect(),
+        })
+    }
+
+    /// The names and kinds of an item's fields. Asks nobody, and gives no values.
+    ///
+    /// # Errors
+    /// When the name does not stand for one item, or the backend gives no answer.
+    pub async fn fields(&self, name: &str, vault: Option<&str>) -> Result<Fields, Error> {
+        let (vault, item) = pin::find(&self.inner.index, self.inner.backend.as_ref(), name, vault).await?;
+        let fields = item.named_fields().into_iter().map(|(name, field)| (name, field.kind.clone())).collect();
+        Ok(Fields { title: item.title, vault: vault.name, fields })
+    }
+
+    /// How a request stands.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`].
+    pub fn standing(&self, token: &Token) -> Result<Standing, Error> {
+        Ok(Standing::of(&self.inner.record(token)?))
+    }
+
+    /// How a request stands once somebody has decided, or after `up_to`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`].
+    pub async fn wait(&self, token: &Token, up_to: Duration) -> Result<Standing, Error> {
+        let inner = &self.inner;
+        let record = inner.record(token)?;
+        let decided = inner.store.changed(&record.question.id, Phase::Pending);
+        tokio::select! {
+            record = decided => record.as_ref().map(Standing::of).ok_or(Error::UnknownToken),
+            () = inner.clock.sleep_until(inner.clock.now() + up_to) => self.standing(token),
+        }
+    }
+
+    /// Takes a request back: a pending one is withdrawn, an approved or released one revoked. One that has ended
+    /// already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`].
+    pub async fn withdraw(&self, token: &Token) -> Result<(), Error> {
+        let inner = &self.inner;
+        let mut record = inner.record(token)?;
+        loop {
+            let (id, from) = (&record.question.id, record.state.phase());
+            let next = match &record.state {
+                State::Pending => State::Withdrawn,
+                State::Approved(approval) | State::Released(approval) => State::Revoked(approval.clone()),
+                State::Releasing(_) => {
+                    // settles by itself, one way or the other
+                    record = inner.store.changed(id, Phase::Releasing).await.ok_or(Error::UnknownToken)?;
+                    continue;
+                }
+                State::Denied { .. } | State::Expired { .. } | State::Withdrawn | State::Revoked(_) => return Ok(()),
+            };
+            if inner.step(&record, from, next.clone()) {
+                inner.note(&record, &next).await;
+                return Ok(());
+            }
+            record = inner.record(token)?;
+        }
+    }
+
+    /// Waits until one of the requests is revoked or unknown, at most `up_to`; returns the positions of those that are.
+    pub async fn watch(&self, tokens: &[Token], up_to: Duration) -> Vec<usize> {
+        let gone =
+            |token: &Token| !matches!(self.inner.record(token), Ok(record) if record.state.phase() != Phase::Revoked);
+        let mut waits: FuturesUnordered<_> = tokens.iter().map(|token| self.inner.revoked(token)).collect();
+        tokio::select! {
+            Some(()) = waits.next() => {}
+            () = self.inner.clock.sleep_until(self.inner.clock.now() + up_to) => {}
+        }
+        drop(waits);
+        tokens.iter().enumerate().filter(|(_, token)| gone(token)).map(|(at, _)| at).collect()
+    }
+
+    /// Forgets requests that ended at least a minute ago and left no living grant behind.
+    pub fn sweep(&self) {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let ids = inner.store.remove_where(|record| {
+            let ended = match &record.state {
+                State::Pending | State::Approved(_) | State::Releasing(_) => false,
+                State::Released(approval) => approval.grant.as_ref().is_none_or(|grant| now >= grant.expires_at),
+                State::Denied { .. } | State::Expired { .. } | State::Withdrawn | State::Revoked(_) => true,
+            };
+            ended && now.duration_since(record.since).is_ok_and(|passed| passed >= LINGER)
+        });
+        let mut posted = lock(&inner.posted);
+        for id in ids {
+            posted.remove(&id);
+        }
+    }
+
+    /// How many requests are open: pending, or approved and not yet redeemed.
+    #[must_use]
+    pub fn open_requests(&self) -> usize {
+        self.inner.store.open()
+    }
+
+    /// Asks the backend and the approver whether they could do their part now.
+    ///
+    /// # Errors
+    /// The first that can't says why.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.inner.backend.check().await?;
+        self.inner.approver.check().await?;
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn record(&self, token: &Token) -> Result<Record, Error> {
+        self.store.by_token(&token.digest()).ok_or(Error::UnknownToken)
+    }
+
+    /// One step of a request's life: compare-and-set, and show people how it stands.
+    fn step(&self, record: &Record, from: Phase, next: State) -> bool {
+        let id = &record.question.id;
+        let outcome = next.outcome();
+        let moved = self.store.compare_and_set(id, from, next, self.clock.now());
+        if moved
+            && let Some(outcome) = outcome
+            && let Some(posted) = lock(&self.posted).get(id)
+        {
+            posted.show(&outcome);
+        }
+        moved
+    }
+
+    /// Writes down a step that stands whether or not it can be written: one that allows nothing.
+    async fn note(&self, record: &Record, state: &State) {
+        if let Err(error) = self.audit.append(&record.audit_entry(state, self.clock.now())).await {
+            tracing::error!(request_id = %record.question.id, ?error, "an audit entry is lost");
+        }
+    }
+
+    /// Lets a request expire whose time has come.
+    async fn expire(&self, record: &Record) {
+        let (from, unused) = match &record.state {
+            State::Pending => (Phase::Pending, None),
+            State::Approved(approval) => (Phase::Approved, Some(approval.clone())),
+            _ => return,
+        };
+        let next = State::Expired { unused };
+        if record.has_expired(self.clock.now()) && self.step(record, from, next.clone()) {
+            self.note(record, &next).await;
+        }
+    }
+
+    /// Returns once the request is revoked or unknown.
+    async fn revoked(&self, token: &Token) {
+        let mut known = self.record(token).ok();
+        while let Some(record) = known {
+            let phase = record.state.phase();
+            if phase == Phase::Revoked {
+                return;
+            }
+            known = self.store.changed(&record.question.id, phase).await;
+        }
+    }
+}

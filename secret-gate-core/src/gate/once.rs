@@ -1,0 +1,92 @@
+//! The whole way in one call, for programs that embed the gate.
+
+use std::time::Duration;
+
+use crate::Error;
+use crate::approver::Outcome;
+use crate::cache::{CacheKey, Lease};
+use crate::gate::Gate;
+use crate::gate::release::Release;
+use crate::gate::request::Request;
+use crate::gate::token::Token;
+
+/// How long one look at the request lasts while waiting; the wait goes on until the request ends.
+const WAIT: Duration = Duration::from_secs(60);
+
+impl Gate {
+    /// Asks, waits for the decision and releases, in one call. If the caller goes away meanwhile, the question is
+    /// withdrawn.
+    ///
+    /// With a [`Cache`](crate::Cache), a request with an intended use for items that the same requester holds under a
+    /// grant that covers it is answered from there, and nobody is asked.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], [`Error::Expired`], and whatever [`submit`](Self::submit) and [`redeem`](Self::redeem) say.
+    pub async fn request(&self, request: Request) -> Result<Release, Error> {
+        let scope = request.requester.identity();
+        if let Some(release) = self.kept(&scope, &request).await? {
+            return Ok(release);
+        }
+        let submitted = self.submit(request).await?;
+        let mut question = OpenQuestion { gate: self.clone(), token: Some(submitted.token) };
+        let Some(token) = &question.token else { return Err(Error::Internal("a token is lost")) };
+        let release = loop {
+            match self.wait(token, WAIT).await?.outcome {
+                None => {}
+                Some(Outcome::Approved(_)) => break self.redeem(token).await?,
+                Some(Outcome::Denied { by }) => return Err(Error::Denied { by }),
+                Some(Outcome::Expired { .. }) => return Err(Error::Expired),
+                Some(Outcome::Released(_)) => return Err(Error::AlreadyUsed),
+                Some(Outcome::Withdrawn | Outcome::Revoked(_)) => return Err(Error::NotApproved),
+            }
+        };
+        question.token = None;
+        self.keep(&scope, &release);
+        Ok(release)
+    }
+
+    async fn kept(&self, scope: &str, request: &Request) -> Result<Option<Release>, Error> {
+        let Some(wanted) = &request.intended_use else { return Ok(None) };
+        let inner = &self.inner;
+        if inner.cache.list().is_empty() {
+            return Ok(None);
+        }
+        let pins = inner.resolve_all(request).await?;
+        let mut release = Release { items: Vec::new(), grant: None, fields_named: false };
+        for pin in pins.iter() {
+            let key = CacheKey::new(scope, &pin.vault.id, &pin.item_id);
+            let Some(lease) = inner.cache.get(&key) else { return Ok(None) };
+            let covered = lease.grant.covers(wanted, inner.clock.now()) && lease.item.revision == pin.revision;
+            let Some(item) = covered.then(|| pin.pick(&lease.item)).flatten() else { return Ok(None) };
+            release.items.push(item);
+            release.fields_named |= pin.fields_named;
+            release.grant = Some(lease.grant.clone());
+        }
+        Ok(Some(release))
+    }
+
+    fn keep(&self, scope: &str, release: &Release) {
+        let Some(grant) = release.grant.as_ref().filter(|grant| !grant.once) else { return };
+        for item in &release.items {
+            let key = CacheKey::new(scope, &item.vault_id, &item.item_id);
+            if let Err(error) = self.inner.cache.put(key, Lease::new(item.copy(), grant.clone())) {
+                tracing::warn!(%error, "the next use asks again");
+            }
+        }
+    }
+}
+
+/// Withdraws its question unless it was seen to its end.
+struct OpenQuestion {
+    gate: Gate,
+    token: Option<Token>,
+}
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        let (gate, token) = (self.gate.clone(), self.token.take());
+        if let (Some(token), Ok(runtime)) = (token, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { gate.withdraw(&token).await });
+        }
+    }
+}

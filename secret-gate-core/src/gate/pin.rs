@@ -1,0 +1,281 @@
+//! What a request is pinned to: exactly these fields of exactly this item as it was when the human was asked.
+
+use crate::gate::request::Wanted;
+use crate::index::TitleIndex;
+use crate::resolve::{Entry, Resolution, resolve};
+use crate::{
+    AskedField, AskedItem, BackendError, Error, Field, Item, ReleasedItem, Revision, SecretBackend, SecretReference,
+    SecretValue, Vault,
+};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// How old titles may be when a request or a look at fields resolves a name.
+const FRESH_ENOUGH: Duration = Duration::from_secs(5);
+/// What is appended to a label to ask for the current one-time code.
+const ONE_TIME_CODE: &str = "?attribute=otp";
+
+/// An item pinned by ids and revision.
+#[derive(Debug, Clone)]
+pub(crate) struct Pin {
+    pub(crate) vault: Vault,
+    pub(crate) item_id: String,
+    pub(crate) title: String,
+    pub(crate) revision: Revision,
+    pub(crate) fields: Vec<PinnedField>,
+    /// Whether the request named fields; otherwise it is for the whole item.
+    pub(crate) fields_named: bool,
+}
+
+/// A field pinned by its id, with the name it is shown and released under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PinnedField {
+    pub(crate) name: String,
+    id: String,
+    label: String,
+    section: Option<String>,
+    part: Part,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Value,
+    Seed,
+    CurrentCode,
+}
+
+/// Finds and reads the item that a name means.
+pub(crate) async fn find(
+    index: &TitleIndex,
+    backend: &dyn SecretBackend,
+    name: &str,
+    vault: Option<&str>,
+) -> Result<(Vault, Item), Error> {
+    if name.trim().is_empty() {
+        return Err(Error::MissingName);
+    }
+    let mark = index.mark();
+    if let Resolution::Exact(entry) = resolve(&index.at_most(FRESH_ENOUGH).await?.listings, name, vault)
+        && let Some(item) = read(backend, &entry).await?
+        && item.title == entry.item.title
+    {
+        return Ok((entry.vault, item));
+    }
+    // Not there, not sure, or not what it was called any more: look again at what there is now.
+    let resolution = resolve(&index.newer_than(mark).await?.listings, name, vault);
+    let not_found = |suggestions: Vec<Entry>| Error::NotFound {
+        name: name.to_owned(),
+        suggestions: suggestions.iter().map(Entry::to_candidate).collect(),
+    };
+    match resolution {
+        Resolution::Exact(entry) | Resolution::Close(entry) => match read(backend, &entry).await? {
+            Some(item) => Ok((entry.vault, item)),
+            None => Err(not_found(Vec::new())),
+        },
+        Resolution::Ambiguous(entries) => Err(Error::Ambiguous {
+            name: name.to_owned(),
+            candidates: entries.iter().map(Entry::to_candidate).collect(),
+        }),
+        Resolution::NotFound(suggestions) => Err(not_found(suggestions)),
+        Resolution::Unlisted(vaults) => Err(Error::Unlisted { vaults }),
+    }
+}
+
+async fn read(backend: &dyn SecretBackend, entry: &Entry) -> Result<Option<Item>, Error> {
+    match backend.item(&entry.vault.id, &entry.item.id).await {
+        Ok(item) => Ok(Some(item)),
+        Err(BackendError::NotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Pin {
+    /// Pins what a request names.
+    pub(crate) async fn resolve(
+        index: &TitleIndex,
+        backend: &dyn SecretBackend,
+        wanted: &Wanted,
+    ) -> Result<Self, Error> {
+        if !wanted.name.starts_with(SecretReference::SCHEME) {
+            let (vault, item) = find(index, backend, &wanted.name, wanted.vault.as_deref()).await?;
+            return Self::new(vault, &item, &wanted.fields);
+        }
+        let reference: SecretReference = wanted.name.parse()?;
+        if wanted.vault.is_some() || !wanted.fields.is_empty() {
+            return Err(Error::ReferenceWithFields);
+        }
+        let (vault, item) = find(index, backend, &reference.item, Some(&reference.vault)).await?;
+        Self::new(vault, &item, &[reference.field])
+    }
+
+    fn new(vault: Vault, item: &Item, names: &[String]) -> Result<Self, Error> {
+        let mut fields = Vec::new();
+        if names.is_empty() {
+            fields.extend(item.named_fields().into_iter().map(|(name, field)| PinnedField::whole(name, field)));
+        }
+        for name in names {
+            let field = PinnedField::named(item, name).ok_or_else(|| Error::UnknownField {
+                title: item.title.clone(),
+                field: name.clone(),
+                fields: item.named_fields().into_iter().map(|(name, _)| name).collect(),
+            })?;
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        }
+        let fields_named = !names.is_empty();
+        let (item_id, title, revision) = (item.id.clone(), item.title.clone(), item.revision.clone());
+        Ok(Self { vault, item_id, title, revision, fields, fields_named })
+    }
+
+    /// Joins pins of one item into one, so that each item stands once in a question.
+    pub(crate) fn merge(pins: Vec<Self>) -> Vec<Self> {
+        let mut merged: Vec<Self> = Vec::with_capacity(pins.len());
+        for pin in pins {
+            match merged.iter_mut().find(|known| known.vault.id == pin.vault.id && known.item_id == pin.item_id) {
+                Some(known) => known.absorb(pin),
+                None => merged.push(pin),
+            }
+        }
+        merged
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.fields_named &= other.fields_named;
+        for field in other.fields {
+            if !self.fields.contains(&field) {
+                self.fields.push(field);
+            }
+        }
+    }
+
+    /// What the human is shown.
+    pub(crate) fn asked(&self) -> AskedItem {
+        let field = |field: &PinnedField| AskedField { name: field.name.clone(), is_seed: field.part == Part::Seed };
+        AskedItem {
+            title: self.title.clone(),
+            vault: self.vault.name.clone(),
+            fields: self.fields.iter().map(field).collect(),
+        }
+    }
+
+    /// Reads the pinned fields, if the item is what it was when the human was asked.
+    pub(crate) async fn read(&self, backend: &dyn SecretBackend, name: String) -> Result<ReleasedItem, Error> {
+        let changed = || Error::ItemChanged { title: self.title.clone() };
+        let item = match backend.item(&self.vault.id, &self.item_id).await {
+            Ok(item) => item,
+            Err(BackendError::NotFound) => return Err(changed()),
+            Err(error) => return Err(error.into()),
+        };
+        let same = item.id == self.item_id
+            && item.vault_id == self.vault.id
+            && item.title == self.title
+            && item.revision == self.revision;
+        if !same {
+            return Err(changed());
+        }
+        let mut fields = Vec::with_capacity(self.fields.len());
+        for pinned in &self.fields {
+            let field = item.fields.iter().find(|field| pinned.is(field)).ok_or_else(changed)?;
+            let value = match pinned.part {
+                Part::Value | Part::Seed => &field.value,
+                Part::CurrentCode => field.code.as_ref().ok_or_else(changed)?,
+            };
+            fields.push((pinned.name.clone(), SecretValue::copy_of(value.expose())));
+        }
+        Ok(ReleasedItem {
+            name,
+            title: item.title,
+            vault_id: item.vault_id,
+            vault: self.vault.name.clone(),
+            item_id: item.id,
+            revision: item.revision,
+            fields,
+        })
+    }
+
+    /// The pinned fields out of an item that was released before, if it holds them all. One-time codes are never kept.
+    pub(crate) fn pick(&self, held: &ReleasedItem) -> Option<ReleasedItem> {
+        let mut item = held.copy();
+        let wanted =
+            |pinned: &PinnedField| (pinned.part != Part::CurrentCode).then(|| held.value(&pinned.name)).flatten();
+        let values: Option<Vec<&SecretValue>> = self.fields.iter().map(wanted).collect();
+        let copies = values?.into_iter().map(|value| SecretValue::copy_of(value.expose()));
+        item.fields = self.fields.iter().map(|pinned| pinned.name.clone()).zip(copies).collect();
+        Some(item)
+    }
+
+    /// Names for the items of one release, each once: the title, else `vault/title`, else `vault/id`.
+    pub(crate) fn release_names(pins: &[Self]) -> Vec<String> {
+        let mut taken = HashSet::new();
+        let count = |title: &str| pins.iter().filter(|pin| pin.title == title).count();
+        let in_vault = |pin: &Self| format!("{}/{}", pin.vault.name, pin.title);
+        let names = pins.iter().map(|pin| {
+            let first = if count(&pin.title) > 1 { in_vault(pin) } else { pin.title.clone() };
+            let candidates = [first, in_vault(pin), format!("{}/{}", pin.vault.name, pin.item_id)];
+            let free = candidates.into_iter().find(|name| !taken.contains(name));
+            let name = free.unwrap_or_else(|| format!("{}/{}", pin.vault.id, pin.item_id));
+            taken.insert(name.clone());
+            name
+        });
+        names.collect()
+    }
+}
+
+impl PinnedField {
+    fn whole(name: String, field: &Field) -> Self {
+        let part = if field.kind.is_one_time_password() { Part::Seed } else { Part::Value };
+        Self::new(name, field, part)
+    }
+
+    fn named(item: &Item, name: &str) -> Option<Self> {
+        if let Some(field) = item.field(name) {
+            return Some(Self::whole(name.to_owned(), field));
+        }
+        let field = item.field(name.strip_suffix(ONE_TIME_CODE)?)?;
+        let has_code = field.kind.is_one_time_password() && field.code.is_some();
+        has_code.then(|| Self::new(name.to_owned(), field, Part::CurrentCode))
+    }
+
+    fn new(name: String, field: &Field, part: Part) -> Self {
+        Self { name, id: field.id.clone(), label: field.label.clone(), section: field.section.clone(), part }
+    }
+
+    fn is(&self, field: &Field) -> bool {
+        field.id == self.id && field.label == self.label && field.section == self.section
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FieldKind;
+
+    fn pin(vault: &str, title: &str, id: &str) -> Pin {
+        Pin::new(Vault::new(format!("id-{vault}"), vault), &Item::new(id, format!("id-{vault}"), title), &[]).unwrap()
+    }
+
+    #[test]
+    fn release_names_stand_once() {
+        let names = |pins: &[Pin]| Pin::release_names(pins);
+        assert_eq!(names(&[pin("a", "db", "1"), pin("a", "web", "2")]), ["db", "web"]);
+        assert_eq!(names(&[pin("a", "db", "1"), pin("b", "db", "2")]), ["a/db", "b/db"]);
+        assert_eq!(names(&[pin("a", "db", "1"), pin("a", "db", "2")]), ["a/db", "a/2"]);
+        assert_eq!(
+            names(&[pin("a", "db", "1"), pin("b", "db", "2"), pin("c", "a/db", "3")]),
+            ["a/db", "b/db", "c/a/db"]
+        );
+    }
+
+    #[test]
+    fn one_time_password_is_the_seed_or_the_code_by_name() {
+        let otp = || Field::new("f", "code", FieldKind::one_time_password(), "SEED").with_code("123456");
+        let item = Item::new("i", "v", "github").with_field(otp());
+        let pin = |name: &str| Pin::new(Vault::new("v", "infra"), &item, &[name.to_owned()]);
+        assert_eq!(pin("code").unwrap().fields[0].part, Part::Seed);
+        assert!(pin("code").unwrap().asked().fields[0].is_seed);
+        assert_eq!(pin("code?attribute=otp").unwrap().fields[0].part, Part::CurrentCode);
+        assert!(!pin("code?attribute=otp").unwrap().asked().fields[0].is_seed);
+        assert!(matches!(pin("other?attribute=otp"), Err(Error::UnknownField { .. })));
+    }
+}

@@ -1,0 +1,159 @@
+//! Releasing: once, for exactly what was approved.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::approver::Approval;
+use crate::gate::pin::Pin;
+use crate::gate::request::{Phase, Record, State};
+use crate::gate::token::Token;
+use crate::gate::{Gate, Inner};
+use crate::{Error, Grant, Revision, SecretValue};
+
+/// What a request released.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Release {
+    /// The items, each with the fields that were approved.
+    pub items: Vec<ReleasedItem>,
+    /// What the approval allows, for requests with an intended use.
+    pub grant: Option<Grant>,
+    /// Whether fields were named; otherwise the request was for whole items.
+    pub fields_named: bool,
+}
+
+/// An item with the fields that were approved.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ReleasedItem {
+    /// Names the item within its release: the title, or `vault/title` where two would collide.
+    pub name: String,
+    /// The title.
+    pub title: String,
+    /// The vault's id.
+    pub vault_id: String,
+    /// The vault's name.
+    pub vault: String,
+    /// The item's id.
+    pub item_id: String,
+    /// The revision that was approved and read.
+    pub revision: Revision,
+    /// Names and values of the fields.
+    pub fields: Vec<(String, SecretValue)>,
+}
+
+impl Release {
+    /// The value of the field of this name in the first item that has one.
+    #[must_use]
+    pub fn value(&self, field: &str) -> Option<&SecretValue> {
+        self.items.iter().find_map(|item| item.value(field))
+    }
+}
+
+impl ReleasedItem {
+    /// The value of the field of this name.
+    #[must_use]
+    pub fn value(&self, field: &str) -> Option<&SecretValue> {
+        self.fields.iter().find_map(|(name, value)| (name == field).then_some(value))
+    }
+
+    // not `Clone`, so that copies of values are made on purpose
+    pub(super) fn copy(&self) -> Self {
+        let Self { name, title, vault_id, vault, item_id, revision, fields } = self;
+        let fields = fields.iter().map(|(name, value)| (name.clone(), SecretValue::copy_of(value.expose()))).collect();
+        Self {
+            name: name.clone(),
+            title: title.clone(),
+            vault_id: vault_id.clone(),
+            vault: vault.clone(),
+            item_id: item_id.clone(),
+            revision: revision.clone(),
+            fields,
+        }
+    }
+}
+
+impl Gate {
+    /// Releases an approved request. However many calls race, exactly one gets the values.
+    ///
+    /// If the caller goes away before the values are on their way, the token stays unspent.
+    ///
+    /// # Errors
+    /// [`Error::NotApproved`] before approval and after denial, expiry, withdrawal and revocation;
+    /// [`Error::AlreadyUsed`] after the release; [`Error::ItemChanged`], [`Error::Backend`] and [`Error::Audit`] leave
+    /// the token unspent.
+    pub async fn redeem(&self, token: &Token) -> Result<Release, Error> {
+        let inner = &self.inner;
+        loop {
+            let record = inner.record(token)?;
+            let id = &record.question.id;
+            match &record.state {
+                State::Approved(_) if record.has_expired(inner.clock.now()) => inner.expire(&record).await,
+                State::Approved(approval) => {
+                    let releasing = State::Releasing(approval.clone());
+                    if inner.store.compare_and_set(id, Phase::Approved, releasing, inner.clock.now()) {
+                        let approval = approval.clone();
+                        return Arc::clone(inner).release_in_task(record, approval).await;
+                    }
+                }
+                // another call is at it: it releases, or gives the token back
+                State::Releasing(_) => drop(inner.store.changed(id, Phase::Releasing).await),
+                State::Released(_) => return Err(Error::AlreadyUsed),
+                State::Pending
+                | State::Denied { .. }
+                | State::Expired { .. }
+                | State::Withdrawn
+                | State::Revoked(_) => return Err(Error::NotApproved),
+            }
+        }
+    }
+}
+
+impl Inner {
+    // In a task of its own, so that a caller who goes away never leaves the request half-released.
+    async fn release_in_task(self: Arc<Self>, record: Record, approval: Approval) -> Result<Release, Error> {
+        let (answer, answered) = oneshot::channel();
+        tokio::spawn(async move {
+            let released = self.release(&record, &approval, || !answer.is_closed()).await;
+            if released.is_err() {
+                self.give_back(&record, approval).await;
+            }
+            // The values are dropped, and wiped, if the caller went away in this very moment.
+            answer.send(released).ok();
+        });
+        answered.await.map_err(|_| Error::Internal("the task that releases died"))?
+    }
+
+    async fn release(
+        &self,
+        record: &Record,
+        approval: &Approval,
+        is_wanted: impl Fn() -> bool + Send + Sync,
+    ) -> Result<Release, Error> {
+        let names = Pin::release_names(&record.pins);
+        let mut items = Vec::with_capacity(record.pins.len());
+        for (pin, name) in record.pins.iter().zip(names) {
+            items.push(pin.read(self.backend.as_ref(), name).await?);
+        }
+        if record.has_expired(self.clock.now()) || !is_wanted() {
+            return Err(Error::NotApproved);
+        }
+        let released = State::Released(approval.clone());
+        self.audit.append(&record.audit_entry(&released, self.clock.now())).await?;
+        if !self.step(record, Phase::Releasing, released) {
+            return Err(Error::Internal("the request changed under its release"));
+        }
+        let fields_named = record.pins.iter().any(|pin| pin.fields_named);
+        Ok(Release { items, grant: approval.grant.clone(), fields_named })
+    }
+
+    async fn give_back(&self, record: &Record, approval: Approval) {
+        let id = &record.question.id;
+        self.store.compare_and_set(id, Phase::Releasing, State::Approved(approval), self.clock.now());
+        // its time may have run out meanwhile
+        if let Some(record) = self.store.get(id) {
+            self.expire(&record).await;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Where requests are kept: in memory, changed only by compare-and-set.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use crate::RequestId;
+use crate::gate::request::{Phase, Record, State};
+use crate::gate::token::TokenDigest;
+use crate::sync::lock;
+
+#[derive(Debug, Default)]
+pub(crate) struct RequestStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: HashMap<RequestId, Kept>,
+    tokens: HashMap<TokenDigest, RequestId>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    record: Record,
+    token: TokenDigest,
+    phase: watch::Sender<Phase>,
+}
+
+/// How many open requests there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) in_all: usize,
+    pub(crate) per_requester: usize,
+}
+
+/// Why a request could not be kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    InAll,
+    ForRequester,
+}
+
+impl RequestStore {
+    /// Keeps a new request, unless too many are open.
+    pub(crate) fn insert(&self, record: Record, token: TokenDigest, room: Room) -> Result<(), NoRoom> {
+        let mut inner = lock(&self.inner);
+        let requester = record.question.requester.identity();
+        let open = || inner.records.values().filter(|kept| kept.record.is_open());
+        if open().count() >= room.in_all {
+            return Err(NoRoom::InAll);
+        }
+        let same = open().filter(|kept| kept.record.question.requester.identity() == requester);
+        if same.count() >= room.per_requester {
+            return Err(NoRoom::ForRequester);
+        }
+        let id = record.question.id.clone();
+        let phase = watch::Sender::new(record.state.phase());
+        inner.tokens.insert(token, id.clone());
+        inner.records.insert(id, Kept { record, token, phase });
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, id: &RequestId) -> Option<Record> {
+        lock(&self.inner).records.get(id).map(|kept| kept.record.clone())
+    }
+
+    pub(crate) fn by_token(&self, token: &TokenDigest) -> Option<Record> {
+        let inner = lock(&self.inner);
+        let id = inner.tokens.get(token)?;
+        inner.records.get(id).map(|kept| kept.record.clone())
+    }
+
+    /// Puts the request into `next` if it stands at `from`; says whether it did. Wakes whoever waits for a change.
+    pub(crate) fn compare_and_set(&self, id: &RequestId, from: Phase, next: State, now: SystemTime) -> bool {
+        let mut inner = lock(&self.inner);
+        match inner.records.get_mut(id) {
+            Some(kept) if kept.record.state.phase() == from => {
+                kept.record.state = next;
+                kept.record.since = now;
+                kept.phase.send_replace(kept.record.state.phase());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Waits until the request does not stand at `from`; `None` if it is gone.
+    pub(crate) async fn changed(&self, id: &RequestId, from: Phase) -> Option<Record> {
+        let mut phase = lock(&self.inner).records.get(id).map(|kept| kept.phase.subscribe())?;
+        // an error means that the request was removed while we waited
+        phase.wait_for(|phase| *phase != from).await.ok()?;
+        self.get(id)
+    }
+
+    pub(crate) fn remove(&self, id: &RequestId) {
+        let mut inner = lock(&self.inner);
+        if let Some(kept) = inner.records.remove(id) {
+            inner.tokens.remove(&kept.token);
+        }
+    }
+
+    /// Removes the requests that `done` holds for, and returns their ids.
+    pub(crate) fn remove_where(&self, done: impl Fn(&Record) -> bool) -> Vec<RequestId> {
+        let mut inner = lock(&self.inner);
+        let ids: Vec<RequestId> =
+            inner.records.iter().filter(|(_, kept)| done(&kept.record)).map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            if let Some(kept) = inner.records.remove(id) {
+                inner.tokens.remove(&kept.token);
+            }
+        }
+        ids
+    }
+
+    /// How many requests are open.
+    pub(crate) fn open(&self) -> usize {
+        lock(&self.inner).records.values().filter(|kept| kept.record.is_open()).count()
+    }
+}

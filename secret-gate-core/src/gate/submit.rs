@@ -1,0 +1,164 @@
+//! Asking: from names to a question that a human can see.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+
+use crate::approver::{Ballot, Question};
+use crate::audit::AuditEvent;
+use crate::gate::pin::Pin;
+use crate::gate::request::{Record, Request, State, Wanted};
+use crate::gate::store::NoRoom;
+use crate::gate::token::Token;
+use crate::gate::{Gate, Inner};
+use crate::sync::lock;
+use crate::{Error, RequestId};
+
+/// How many secrets one request can ask for; more would not fit into a message.
+const MAX_SECRETS: usize = 20;
+/// How many fields of a secret a request can name; more would not fit into a message.
+const MAX_FIELDS: usize = 200;
+/// How long a grant lasts where the requester does not say.
+const DEFAULT_KEEP: Duration = Duration::from_secs(60 * 60);
+/// How long a grant can last at most.
+const MAX_KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+/// When to try again while too many requests are open.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// A question that a human can see.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Submitted {
+    /// Redeems the request once it is approved.
+    pub token: Token,
+    /// Names the request.
+    pub request_id: RequestId,
+    /// Until when it can be approved and redeemed.
+    pub expires_at: SystemTime,
+}
+
+impl Gate {
+    /// Puts a request before a human; returns once they can see it.
+    ///
+    /// If the caller goes away while this runs, the question is withdrawn: nobody would hold its token.
+    ///
+    /// # Errors
+    /// When the request means nothing or not one thing, when too many are open, when the backend gives no answer or
+    /// the question does not reach a human. Nothing is left behind then.
+    pub async fn submit(&self, request: Request) -> Result<Submitted, Error> {
+        let inner = &self.inner;
+        let pins = inner.resolve_all(&request).await?;
+        let question = Arc::new(inner.question(request, &pins)?);
+        let record = Record { question, pins, state: State::Pending, since: inner.clock.now() };
+
+        // In a task of its own, so that it is finished or undone whatever becomes of the caller.
+        let (answer, answered) = oneshot::channel();
+        let gate = self.clone();
+        tokio::spawn(async move {
+            if let Err(Ok(submitted)) = answer.send(gate.inner.post(record).await) {
+                gate.withdraw(&submitted.token).await.ok();
+            }
+        });
+        answered.await.map_err(|_| Error::Internal("the task that asks died"))?
+    }
+}
+
+fn check(request: &Request) -> Result<(), Error> {
+    if request.secrets.is_empty() {
+        return Err(Error::MissingName);
+    }
+    if request.secrets.len() > MAX_SECRETS {
+        return Err(Error::TooManySecrets { limit: MAX_SECRETS });
+    }
+    if request.secrets.iter().any(|Wanted { fields, .. }| fields.len() > MAX_FIELDS) {
+        return Err(Error::TooManyFields { limit: MAX_FIELDS });
+    }
+    if let Some(intended_use) = &request.intended_use {
+        intended_use.check()?;
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// Pins everything that the request names, each item once.
+    pub(super) async fn resolve_all(&self, request: &Request) -> Result<Arc<[Pin]>, Error> {
+        check(request)?;
+        let mut pins = Vec::with_capacity(request.secrets.len());
+        for wanted in &request.secrets {
+            pins.push(Pin::resolve(&self.index, self.backend.as_ref(), wanted).await?);
+        }
+        Ok(Pin::merge(pins).into())
+    }
+
+    fn question(&self, request: Request, pins: &[Pin]) -> Result<Question, Error> {
+        let Request { secrets: _, intended_use, keep, said, requester } = request;
+        let asked_at = self.clock.now();
+        Ok(Question {
+            id: RequestId::random().map_err(|_| Error::Internal("no random numbers"))?,
+            items: pins.iter().map(Pin::asked).collect(),
+            requester,
+            keep: intended_use.is_some().then(|| keep.unwrap_or(DEFAULT_KEEP).min(MAX_KEEP)),
+            intended_use,
+            said,
+            asked_at,
+            expires_at: asked_at + self.settings.request_ttl,
+        })
+    }
+
+    async fn post(self: &Arc<Self>, record: Record) -> Result<Submitted, Error> {
+        let token = Token::random().map_err(|_| Error::Internal("no random numbers"))?;
+        let question = Arc::clone(&record.question);
+        let id = question.id.clone();
+        self.store.insert(record.clone(), token.digest(), self.settings.room)?;
+        let posted = async {
+            self.audit.append(&record.audit_entry(&State::Pending, question.asked_at)).await?;
+            let ballot = Ballot::new(id.clone(), Arc::clone(self) as _);
+            Ok::<_, Error>(self.approver.ask(Arc::clone(&question), ballot).await?)
+        };
+        let posted = match posted.await {
+            Ok(posted) => posted,
+            Err(error) => {
+                self.store.remove(&id);
+                if !matches!(error, Error::Audit { .. }) {
+                    let mut entry = record.audit_entry(&State::Pending, self.clock.now());
+                    entry.event = AuditEvent::Undelivered;
+                    if let Err(error) = self.audit.append(&entry).await {
+                        tracing::error!(request_id = %id, ?error, "an audit entry is lost");
+                    }
+                }
+                return Err(error);
+            }
+        };
+        {
+            // A quick human may have decided before there was anything to show it on.
+            let mut all = lock(&self.posted);
+            if let Some(outcome) = self.store.get(&id).and_then(|record| record.state.outcome()) {
+                posted.show(&outcome);
+            }
+            all.insert(id.clone(), posted);
+        }
+        tokio::spawn(expire_in_time(Arc::downgrade(self), id.clone(), question.expires_at));
+        Ok(Submitted { token, request_id: id, expires_at: question.expires_at })
+    }
+}
+
+async fn expire_in_time(gate: Weak<Inner>, id: RequestId, at: SystemTime) {
+    let Some(clock) = gate.upgrade().map(|gate| Arc::clone(&gate.clock)) else { return };
+    clock.sleep_until(at).await;
+    if let Some(gate) = gate.upgrade()
+        && let Some(record) = gate.store.get(&id)
+    {
+        gate.expire(&record).await;
+    }
+}
+
+impl From<NoRoom> for Error {
+    fn from(full: NoRoom) -> Self {
+        let message = match full {
+            NoRoom::InAll => "too many requests are open; wait until some are answered",
+            NoRoom::ForRequester => "too many of your requests are open; wait until some are answered or withdraw them",
+        };
+        Self::TooManyRequests { message, retry_after: RETRY_AFTER }
+    }
+}
