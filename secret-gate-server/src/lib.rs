@@ -1,1 +1,204 @@
-//! placeholder
+//! The HTTP front-end of [`secret_gate_core`]: a human approves, a secret is released, once.
+//!
+//! [`config`] reads the environment, [`Server`] serves a [`Gate`] until it is told to stop.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use secret_gate_core::{DenyAll, Gate, MemoryBackend};
+//! use secret_gate_server::Server;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let gate = Gate::builder(Arc::new(MemoryBackend::new()), Arc::new(DenyAll)).build();
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = Server::new(gate, format!("http://{}", listener.local_addr()?));
+//! server.serve(listener, async { /* until Ctrl-C, say */ }).await
+//! # }
+//! ```
+
+pub mod config;
+mod error;
+mod extract;
+pub mod identity;
+mod limits;
+pub mod logging;
+mod metrics;
+mod openapi;
+mod ready;
+mod routes;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use secret_gate_core::Gate;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::error::ApiError;
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::ready::ReadinessCheck;
+
+pub use limits::Limits;
+
+/// Serves a gate over HTTP.
+#[derive(Debug)]
+pub struct Server {
+    app: AppState,
+    cleanup_interval: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct App(Arc<AppState>);
+
+impl std::ops::Deref for App {
+    type Target = AppState;
+
+    fn deref(&self) -> &AppState {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct AppState {
+    gate: Gate,
+    base_url: String,
+    client_dir: PathBuf,
+    identity: Identity,
+    limits: Limits,
+    ready: ReadinessCheck,
+    metrics: Metrics,
+    openapi: serde_json::Value,
+    stopping: CancellationToken,
+}
+
+impl Server {
+    /// A server of this gate, known to its clients under this URL. Everybody may ask, within the usual limits.
+    pub fn new(gate: Gate, base_url: impl Into<String>) -> Self {
+        let base_url = base_url.into().trim_end_matches('/').to_owned();
+        let app = AppState {
+            gate,
+            base_url,
+            client_dir: PathBuf::from(config::DEFAULT_CLIENT_DIR),
+            identity: Identity::default(),
+            limits: Limits::per_minute(
+                NonZeroU32::new(config::DEFAULT_REQUESTS_PER_MINUTE).unwrap_or(NonZeroU32::MIN),
+                NonZeroU32::new(config::DEFAULT_LOOKUPS_PER_MINUTE).unwrap_or(NonZeroU32::MIN),
+            ),
+            ready: ReadinessCheck::default(),
+            metrics: Metrics::new(),
+            openapi: serde_json::Value::Null,
+            stopping: CancellationToken::new(),
+        };
+        Self { app, cleanup_interval: Duration::from_secs(5 * 60) }
+    }
+
+    /// Who may ask, and where requests really come from.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.app.identity = identity;
+        self
+    }
+
+    /// How often a requester may ask.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.app.limits = limits;
+        self
+    }
+
+    /// The folder with the clients to hand out, in files named `client-OS-ARCH`.
+    #[must_use]
+    pub fn client_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.app.client_dir = folder.into();
+        self
+    }
+
+    /// How often ended requests are forgotten.
+    #[must_use]
+    pub const fn cleanup_interval(mut self, interval: Duration) -> Self {
+        self.cleanup_interval = interval;
+        self
+    }
+
+    /// Serves until `stop` is ready; then finishes what is under way, answers who waits, and returns.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let Self { app, cleanup_interval } = self;
+        let stopping = app.stopping.clone();
+        let (router, app) = router(app);
+        let cleanup = tokio::spawn(clean_up(app, cleanup_interval));
+        let until_stopped = async move {
+            stop.await;
+            stopping.cancel();
+        };
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let served = axum::serve(listener, service).with_graceful_shutdown(until_stopped).await;
+        cleanup.abort();
+        served
+    }
+
+    /// The API's description, OpenAPI 3.0.3.
+    #[must_use]
+    pub fn openapi() -> serde_json::Value {
+        openapi_of(routes::documented().into_openapi())
+    }
+}
+
+fn openapi_of(document: utoipa::openapi::OpenApi) -> serde_json::Value {
+    openapi::to_3_0(serde_json::to_value(document).unwrap_or_default())
+}
+
+fn router(mut app: AppState) -> (Router, App) {
+    let (documented, document) = routes::documented().split_for_parts();
+    app.openapi = openapi_of(document);
+    let app = App(Arc::new(app));
+    let router = documented
+        .merge(routes::incomplete())
+        .fallback(|| async { ApiError::no_such_path() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(DefaultBodyLimit::max(extract::MAX_BODY))
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
+        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(middleware::from_fn_with_state(app.clone(), log_answer))
+        .with_state(app.clone());
+    (router, app)
+}
+
+/// One line in the log for each answer, with the route's template: the path itself can hold a token.
+async fn log_answer(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("none", |path| path.as_str());
+    let response = next.run(request).await;
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(%method, route, status, took_ms, "answered");
+    app.metrics.count_answer(route, status, took);
+    response
+}
+
+async fn clean_up(app: App, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        app.gate.sweep();
+        app.limits.sweep();
+        app.metrics.upkeep();
+    }
+}

@@ -347,14 +347,20 @@ impl Gate {
         self.inner.store.open()
     }
 
-    /// Asks the backend and the approver whether they could do their part now.
+    /// Asks whether the backend could do its part now.
     ///
     /// # Errors
-    /// The first that can't says why.
-    pub async fn check(&self) -> Result<(), Error> {
-        self.inner.backend.check().await?;
-        self.inner.approver.check().await?;
-        Ok(())
+    /// [`Error::Backend`] says why it couldn't.
+    pub async fn check_backend(&self) -> Result<(), Error> {
+        Ok(self.inner.backend.check().await?)
+    }
+
+    /// Asks whether a question would reach a human now.
+    ///
+    /// # Errors
+    /// [`Error::NotificationFailed`] says why it wouldn't.
+    pub async fn check_approver(&self) -> Result<(), Error> {
+        Ok(self.inner.approver.check().await?)
     }
 }
 

@@ -1,0 +1,259 @@
+//! Who asks: API keys, and the address behind trusted proxies.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use axum::http::{HeaderMap, header};
+use ipnet::IpNet;
+use secret_gate_core::Requester;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::error::ApiError;
+
+/// Tells who sends a request.
+#[derive(Debug, Default)]
+pub struct Identity {
+    keys: Option<KeysFile>,
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl Identity {
+    /// Everybody may ask unless there is a keys file; nobody's `X-Forwarded-For` counts but these proxies'.
+    #[must_use]
+    pub const fn new(keys: Option<KeysFile>, trusted_proxies: Vec<IpNet>) -> Self {
+        Self { keys, trusted_proxies }
+    }
+
+    /// Whether requesters need a key.
+    #[must_use]
+    pub const fn needs_key(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    pub(crate) fn requester(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Requester, ApiError> {
+        let requester = match &self.keys {
+            Some(keys) => {
+                let key = bearer(headers).and_then(|key| keys.find(key)).ok_or_else(ApiError::unauthorized)?;
+                Requester::with_key(key.name, key.broker)
+            }
+            None => Requester::unauthenticated(),
+        };
+        Ok(requester.at(self.address(headers, peer).to_string()))
+    }
+
+    /// The peer's address; behind trusted proxies the last address in `X-Forwarded-For` that is not one of theirs.
+    fn address(&self, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
+        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
+        let mut address = peer.ip().to_canonical();
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
+        for hop in hops.into_iter().rev() {
+            if !trusted(&address) {
+                break;
+            }
+            // whatever stands before something unreadable could be made up
+            let Some(before) = parse_hop(hop) else { break };
+            address = before;
+        }
+        address
+    }
+}
+
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|with_port| with_port.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// A file of lines `name sha256-of-key [broker]`, read again whenever it changes.
+///
+/// A file that can't be read or understood lets nobody in until it is mended, so that a slip of the pen never brings a
+/// revoked key back.
+#[derive(Debug)]
+pub struct KeysFile {
+    path: PathBuf,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    stamp: Option<Stamp>,
+    keys: Arc<[Key]>,
+}
+
+/// What tells one state of the file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    len: u64,
+    inode: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    name: String,
+    sha256: [u8; 32],
+    broker: bool,
+}
+
+/// Why a keys file can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// It can't be read.
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+    /// A line is not of the form `name sha256-of-key [broker]`.
+    #[error("line {line} is not of the form: name sha256-of-key [broker]")]
+    Line {
+        /// Which, counting from 1.
+        line: usize,
+    },
+}
+
+impl KeysFile {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it can't be read or understood.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, KeysError> {
+        let path = path.into();
+        let (stamp, keys) = load(&path)?;
+        Ok(Self { path, loaded: Mutex::new(Loaded { stamp: Some(stamp), keys }) })
+    }
+
+    fn find(&self, presented: &str) -> Option<Key> {
+        let digest: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
+        let mut found = None;
+        // every key is compared, so that the time tells nothing of which one matched
+        for key in self.current().iter() {
+            if bool::from(key.sha256.ct_eq(&digest)) {
+                found = Some(key.clone());
+            }
+        }
+        found
+    }
+
+    fn current(&self) -> Arc<[Key]> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = stamp(&self.path).ok();
+        if stamp.is_none() || stamp != loaded.stamp {
+            *loaded = match load(&self.path) {
+                Ok((stamp, keys)) => {
+                    tracing::info!(path = %self.path.display(), keys = keys.len(), "read the API keys again");
+                    Loaded { stamp: Some(stamp), keys }
+                }
+                Err(error) => {
+                    tracing::error!(path = %self.path.display(), %error, "the API keys can't be read; nobody is let in until they can");
+                    Loaded { stamp: None, keys: Arc::default() }
+                }
+            };
+        }
+        Arc::clone(&loaded.keys)
+    }
+}
+
+fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let metadata = std::fs::metadata(path)?;
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Ok(Stamp { modified: metadata.modified().ok(), len: metadata.len(), inode })
+}
+
+fn load(path: &Path) -> Result<(Stamp, Arc<[Key]>), KeysError> {
+    // the stamp first: a change in between is then seen as one the next time
+    let stamp = stamp(path)?;
+    let text = std::fs::read_to_string(path)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.trim().starts_with('#'));
+    let keys: Result<Vec<Key>, KeysError> =
+        lines.map(|(at, line)| parse_line(line).ok_or(KeysError::Line { line: at + 1 })).collect();
+    Ok((stamp, keys?.into()))
+}
+
+fn parse_line(line: &str) -> Option<Key> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (name, sha256, broker) = match words.as_slice() {
+        [name, sha256] => (name, sha256, false),
+        [name, sha256, "broker"] => (name, sha256, true),
+        _ => return None,
+    };
+    let mut digest = [0_u8; 32];
+    hex::decode_to_slice(sha256, &mut digest).ok()?;
+    Some(Key { name: (*name).to_owned(), sha256: digest, broker })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn address(trusted: &[&str], peer: &str, forwarded: &[&str]) -> String {
+        let nets = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        let headers: HeaderMap =
+            forwarded.iter().map(|value| ("x-forwarded-for".parse().unwrap(), value.parse().unwrap())).collect();
+        let mut all = HeaderMap::new();
+        all.extend(headers);
+        Identity::new(None, nets).address(&all, SocketAddr::new(peer.parse().unwrap(), 1)).to_string()
+    }
+
+    #[test]
+    fn forwarded_for_counts_only_from_trusted_proxies() {
+        assert_eq!(address(&[], "203.0.113.9", &["10.0.0.1"]), "203.0.113.9");
+        assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+        // what the requester wrote itself stands to the left of what the proxy added
+        assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["127.0.0.1, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.0.0.2"]), "203.0.113.9");
+        assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
+        assert_eq!(address(&["10.0.0.0/8"], "::ffff:10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+    }
+
+    #[test]
+    fn keys_are_found_and_follow_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let line = |name: &str, key: &str, rest: &str| format!("{name} {}{rest}\n", hex::encode(Sha256::digest(key)));
+        std::fs::write(&path, format!("# keys\n\n{}{}", line("ci", "k1", ""), line("vm", "k2", " broker"))).unwrap();
+        let identity = Identity::new(Some(KeysFile::open(&path).unwrap()), vec![]);
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let ask = |value: &str| identity.requester(&headers(&[("authorization", value)]), peer);
+        assert_eq!(ask("Bearer k2").unwrap(), Requester::with_key("vm", true).at("127.0.0.1"));
+        assert_eq!(ask("bearer k1").unwrap(), Requester::with_key("ci", false).at("127.0.0.1"));
+        for wrong in ["Bearer k3", "Bearer ", "Basic k1", "k1"] {
+            assert!(ask(wrong).is_err(), "{wrong}");
+        }
+        assert!(identity.requester(&HeaderMap::new(), peer).is_err());
+
+        std::fs::write(&path, line("vm", "k2", "")).unwrap();
+        assert!(ask("Bearer k1").is_err());
+        assert!(!ask("Bearer k2").unwrap().broker);
+        std::fs::write(&path, "vm not-a-hash\n").unwrap();
+        assert!(ask("Bearer k2").is_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(ask("Bearer k2").is_err());
+        std::fs::write(&path, line("vm", "k2", "")).unwrap();
+        assert!(ask("Bearer k2").is_ok());
+    }
+
+    #[test]
+    fn a_keys_file_that_says_nothing_clear_names_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        for bad in ["name\n", "name zz\n", "name abcd broker\n", "a b c d\n"] {
+            std::fs::write(&path, format!("# one\n{bad}")).unwrap();
+            assert!(KeysFile::open(&path).unwrap_err().to_string().starts_with("line 2 "), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The log: to stderr, as text on a terminal and as JSON otherwise, without secrets at any level.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::filter::{FilterFn, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs, one object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// What `LOG_FORMAT` says: `text` or `json`; text on a terminal and JSON otherwise where it is not set.
+    ///
+    /// # Errors
+    /// A line that says what to write.
+    pub fn from_env() -> Result<Self, String> {
+        match std::env::var("LOG_FORMAT").unwrap_or_default().as_str() {
+            "" if std::io::stderr().is_terminal() => Ok(Self::Text),
+            "" | "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            other => Err(format!("LOG_FORMAT is malformed ({other:?}); write LOG_FORMAT=text or LOG_FORMAT=json")),
+        }
+    }
+}
+
+/// Starts the log. `RUST_LOG` says how much, level info where it is not set.
+///
+/// # Errors
+/// When `RUST_LOG` is malformed, or a log was started before.
+pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error>> {
+    let level = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env()?;
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(level).with_filter(without_urls())).try_init()?;
+    Ok(())
+}
+
+/// Keeps out what HTTP clients log of their own: URLs and headers, and a bot's token stands in its URLs.
+#[must_use]
+pub fn without_urls() -> FilterFn {
+    const CHATTY: [&str; 8] = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "teloxide", "teloxide_core", "tower"];
+    filter_fn(|metadata| {
+        let crate_name = metadata.target().split("::").next().unwrap_or_default();
+        !CHATTY.contains(&crate_name) && metadata.target() != "log"
+    })
+}
