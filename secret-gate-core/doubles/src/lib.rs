@@ -7,6 +7,8 @@
 //! both are also programs to try things by hand (`connect-double`, `telegram-double`). They were written from the
 //! vendors' documents and are checked with clients that others wrote (`third-party/run.sh`).
 //!
+//! They run on the test's own tokio runtime and wait on sockets, so a test must not pause tokio's clock.
+//!
 //! ```
 //! use secret_gate_doubles::{ConnectDouble, TelegramDouble};
 //!

@@ -350,3 +350,64 @@ async fn faults_strike_as_often_as_told() -> TestResult {
     assert!(telegram.delivered(&press).is_some());
     Ok(())
 }
+
+/// A request as text, for clients that send what teloxide does not.
+async fn raw(telegram: &TelegramDouble, head: &str, body: &str) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let address = telegram.url().replace("http://", "");
+    let mut stream = tokio::net::TcpStream::connect(&address).await?;
+    let length = body.len();
+    let request = format!(
+        "{head}Host: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn parameters_come_in_every_form() -> TestResult {
+    let telegram = TelegramDouble::start().await?;
+    let path = format!("/bot{}/SENDmessage", telegram.token());
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let multipart = part("chat_id", "42") + &part("text", "many") + "--b--\r\n";
+    for (head, body) in [
+        (
+            format!("GET {path}?chat_id=42&text=query HTTP/1.1\r\n"),
+            String::new(),
+        ),
+        (
+            format!("POST {path} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"),
+            "chat_id=42&text=a+form".to_owned(),
+        ),
+        (
+            format!("POST {path} HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"),
+            multipart,
+        ),
+        (
+            format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n"),
+            json!({"chat_id": "42", "text": "json"}).to_string(),
+        ),
+    ] {
+        let answer = raw(&telegram, &head, &body).await?;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{head}{body}\n{answer}");
+    }
+    let texts: Vec<_> = telegram
+        .messages()
+        .into_iter()
+        .map(|message| message.plain)
+        .collect();
+    assert_eq!(texts, ["query", "a form", "many", "json"]);
+
+    let unknown = format!("POST /bot{}/makeTea HTTP/1.1\r\n", telegram.token());
+    let malformed = "POST /botabc/getMe HTTP/1.1\r\n".to_owned();
+    for head in [unknown, malformed] {
+        let answer = raw(&telegram, &head, "").await?;
+        assert!(answer.contains(r#""error_code":404"#), "{answer}");
+    }
+    Ok(())
+}

@@ -2,6 +2,7 @@
 //!
 //! * `GET /control/messages` lists the messages as they stand.
 //! * `GET /control/answers` lists the answers to presses.
+//! * `GET /control/calls` lists the calls as `{"method": …, "status": …}`, without a status while they wait.
 //! * `POST /control/press {"message_id": 2, "button": "Approve", "user_id": 42}` presses a button.
 //! * `POST /control/fault {"method": "sendMessage", "fault": {"retry_after": 3}, "times": {"next": 1}}` breaks it;
 //!   `{"clear": true}` mends it, and `{"webhook": "https://…"}` sets a webhook.
@@ -22,6 +23,7 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/control/messages", get(messages))
         .route("/control/answers", get(answers))
+        .route("/control/calls", get(calls))
         .route("/control/press", post(press))
         .route("/control/fault", post(fault))
 }
@@ -38,6 +40,16 @@ async fn messages(State(world): State<Shared>) -> Json<Value> {
 
 async fn answers(State(world): State<Shared>) -> Json<Value> {
     Json(world.read(|world| json!(world.answers)))
+}
+
+async fn calls(State(world): State<Shared>) -> Json<Value> {
+    let calls: Vec<_> = world.read(|world| {
+        let calls = world.calls.iter();
+        calls
+            .map(|call| json!({"method": call.method, "status": call.status}))
+            .collect()
+    });
+    Json(json!(calls))
 }
 
 #[derive(Debug, Deserialize)]
