@@ -41,21 +41,23 @@ async fn call(
     };
     let parameters = Parameters::read(request).await;
     let method = methods::canonical(&method).unwrap_or(&method);
-    let (index, fate) = world.change(|world| {
+    let arrived = Instant::now();
+    let fate = world.change(|world| {
         world.calls.push(Call {
             method: method.to_owned(),
             parameters: parameters.as_ref().map_or(Value::Null, Parameters::to_json),
-            at: Instant::now(),
+            at: arrived,
             status: None,
         });
-        let fate = world
+        world
             .rules
-            .strike(|scope| scope == "*" || scope.eq_ignore_ascii_case(method));
-        (world.calls.len() - 1, fate)
+            .strike(|scope| scope == "*" || scope.eq_ignore_ascii_case(method))
     });
     let note = |status: StatusCode| {
         world.change(|world| {
-            if let Some(call) = world.calls.get_mut(index) {
+            // The test may have cleared the list in the meantime, so the place in it says nothing.
+            let mut calls = world.calls.iter_mut();
+            if let Some(call) = calls.find(|call| call.at == arrived) {
                 call.status = Some(status.as_u16());
             }
         });
