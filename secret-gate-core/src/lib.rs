@@ -7,6 +7,8 @@ pub mod audit;
 pub mod backend;
 pub mod clock;
 mod grant;
+#[cfg(any(feature = "onepassword", feature = "client"))]
+mod http;
 mod item;
 #[cfg(feature = "otp")]
 pub mod otp;
@@ -20,6 +22,8 @@ pub use approver::{
     Approval, Approver, ApproverError, AskedField, AskedItem, Ballot, CastError, DenyAll, Outcome, Posted, Question,
     Said,
 };
+#[cfg(feature = "onepassword")]
+pub use backend::onepassword::OnePassword;
 pub use backend::{BackendError, MemoryBackend, SecretBackend};
 pub use grant::{Decision, ExactCommand, ExactHost, Grant, Keep, Scope, Use, UseError, Verdict};
 pub use item::{Field, FieldKind, Item, ItemSummary, Revision, Vault};
