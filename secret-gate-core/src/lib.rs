@@ -34,10 +34,14 @@ pub mod approver;
 pub mod audit;
 pub mod backend;
 pub mod cache;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 mod error;
 mod gate;
 mod grant;
+#[cfg(any(feature = "onepassword", feature = "client"))]
+mod http;
 mod index;
 mod item;
 #[cfg(feature = "otp")]
@@ -53,6 +57,8 @@ pub use approver::{
     Approval, Approver, ApproverError, AskedField, AskedItem, Ballot, CastError, DenyAll, Outcome, Posted, Question,
     Said, ScriptedApprover, TerminalApprover,
 };
+#[cfg(feature = "onepassword")]
+pub use backend::onepassword::OnePassword;
 pub use backend::{BackendError, MemoryBackend, SecretBackend};
 pub use cache::{Cache, MemoryCache, NoCache};
 pub use error::Error;
