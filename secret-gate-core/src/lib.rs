@@ -5,8 +5,12 @@
 pub mod approver;
 pub mod audit;
 pub mod backend;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 mod grant;
+#[cfg(any(feature = "client", feature = "onepassword"))]
+mod http;
 mod item;
 #[cfg(feature = "otp")]
 pub mod otp;
