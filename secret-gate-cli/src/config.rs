@@ -1,10 +1,11 @@
 //! The configuration file, `~/.config/secret-gate/config.json`.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use etcetera::base_strategy::{BaseStrategy, Xdg};
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::duration;
@@ -19,10 +20,8 @@ pub(crate) struct Config {
     pub(crate) server_url: Option<String>,
     /// File that holds the API key for that server.
     pub(crate) api_key_file: Option<PathBuf>,
-    #[serde(deserialize_with = "duration_member")]
-    cache_ttl: Option<Duration>,
-    #[serde(deserialize_with = "duration_member")]
-    daemon_idle_timeout: Option<Duration>,
+    cache_ttl: Option<Span>,
+    daemon_idle_timeout: Option<Span>,
     ssh_agent_integration: Option<bool>,
 }
 
@@ -50,9 +49,26 @@ impl Config {
     }
 }
 
-fn duration_member<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| duration::parse(&text).map_err(serde::de::Error::custom)).transpose()
+/// A duration as text. Refused while the parser stands on it, so that the error names its line.
+#[derive(Debug)]
+struct Span;
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1h\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                duration::parse(text).map(|_| Span).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +95,7 @@ mod tests {
         let cases = [
             ("{\n\"server_url\": \"x\",\n}", "line 3: "),
             ("{\n\"cache_ttl\": \"1 hour or so\"\n}", "line 2: \"1 hour or so\" is not a duration; write it like"),
-            ("{\"daemon_idle_timeout\": 5}", "line 1: invalid type: integer `5`, expected a string"),
+            ("{\"daemon_idle_timeout\": 5}", "line 1: invalid type: integer `5`, expected a duration"),
             ("{\n\n\"ssh_agent_integration\": \"yes\"}", "line 3: "),
             ("", "line 1: "),
             ("5", "line 1: invalid type: integer `5`, expected an object"),

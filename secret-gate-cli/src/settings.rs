@@ -116,8 +116,7 @@ impl Settings {
 
 fn parsed(url: &str, source: &str, exit: Exit) -> Result<ServerUrl, Failure> {
     url.parse().map_err(|error| {
-        Failure::new(exit, format!("can't use the URL of {source}: {error}"))
-            .with_hint("it looks like https://gate.example.org")
+        Failure::new(exit, format!("the URL of {source} {error}")).with_hint("it looks like https://gate.example.org")
     })
 }
 
@@ -203,6 +202,6 @@ mod tests {
         let failure =
             Settings::resolve(Some("gate:8080"), Environment::default(), Config::default(), path).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
-        assert_eq!(failure.what, "can't use the URL of --server: it must start with https:// or http://");
+        assert_eq!(failure.what, "the URL of --server does not start with http:// or https://");
     }
 }

@@ -1,57 +1,154 @@
-//! HTTP clients whose TLS needs nothing from outside: no process-wide provider, no CA files of the machine.
+//! The HTTP client that everything here uses which speaks HTTP to one known server.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use reqwest::{Client, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Why TLS can't be set up.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    /// The private CA's text holds no certificate that can be read.
-    #[error("no PEM certificate found in it")]
-    NoCertificate,
-    /// The parts don't go together.
-    #[error("TLS can't be set up")]
-    Setup(#[from] rustls::Error),
+/// Why the address of a server can't be used. It does not quote the text, which may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AddressError {
+    #[error("does not start with http:// or https://")]
+    Scheme,
+    #[error("is not a URL")]
+    Malformed,
+    #[error("contains a user name or password")]
+    UserInfo,
+    #[error("contains a ? or #")]
+    Query,
 }
 
-/// A client builder that trusts the well-known roots and the PEM certificates of `private_ca`, and follows no redirect.
-pub(crate) fn client_builder(private_ca: Option<&[u8]>) -> Result<reqwest::ClientBuilder, TlsError> {
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("there is no certificate in PEM form in it")]
+    NoCertificate,
+    #[error("a certificate in it can't be read")]
+    BadCertificate,
+    #[error("the HTTP client can't be built")]
+    Build(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Reads the address of a server, so that its path ends with a slash and further segments can be joined.
+pub(crate) fn parse_address(text: &str) -> Result<Url, AddressError> {
+    let text = text.trim();
+    let mut url = Url::parse(text).map_err(|_| match text.contains("://") {
+        true => AddressError::Malformed,
+        false => AddressError::Scheme,
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(AddressError::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(AddressError::UserInfo);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(AddressError::Query);
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// Builds a client for the server at `address`, which also trusts the authorities in `authorities` (PEM).
+///
+/// It needs no TLS provider of the process and no certificate files of the system: it trusts Mozilla's list, as compiled
+/// in. It follows no redirect, which could lead to another server with our credentials, and repeats no request. Proxies
+/// named by the environment (`HTTPS_PROXY`, `NO_PROXY`) are used for `https` to other machines only: over plain `http`
+/// a proxy would read the credentials, and what is on this machine needs none.
+pub(crate) fn client(address: &Url, authorities: &[Vec<u8>], connect_timeout: Duration) -> Result<Client, ClientError> {
+    let builder = Client::builder()
+        .tls_backend_preconfigured(tls(authorities)?)
+        .user_agent(concat!("secret-gate/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(connect_timeout);
+    let builder = if address.scheme() == "https" && !is_loopback(address) { builder } else { builder.no_proxy() };
+    builder.build().map_err(|error| ClientError::Build(error.without_url().into()))
+}
+
+fn tls(authorities: &[Vec<u8>]) -> Result<ClientConfig, ClientError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    if let Some(pem) = private_ca {
-        let certificates = CertificateDer::pem_slice_iter(pem).flatten();
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(TlsError::NoCertificate);
+    for pem in authorities {
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|_| ClientError::BadCertificate)?;
+            roots.add(certificate).map_err(|_| ClientError::BadCertificate)?;
+        }
+        if roots.len() == before {
+            return Err(ClientError::NoCertificate);
         }
     }
-    let mut tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Build(error.into()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false))
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn builds_without_a_process_wide_provider() {
-        assert!(client_builder(None).unwrap().build().is_ok());
+    fn address(text: &str) -> Result<String, AddressError> {
+        parse_address(text).map(String::from)
     }
 
     #[test]
-    fn refuses_a_private_ca_without_certificates() {
-        for pem in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-            assert!(matches!(client_builder(Some(pem.as_bytes())), Err(TlsError::NoCertificate)), "{pem}");
+    fn addresses() {
+        assert_eq!(address("http://localhost:8080").unwrap(), "http://localhost:8080/");
+        assert_eq!(address(" https://Example.com/gate\n").unwrap(), "https://example.com/gate/");
+        assert_eq!(address("https://example.com/gate/").unwrap(), "https://example.com/gate/");
+        for (text, problem) in [
+            ("", AddressError::Scheme),
+            ("example.com", AddressError::Scheme),
+            ("localhost:8080", AddressError::Scheme),
+            ("ftp://example.com", AddressError::Scheme),
+            ("http://", AddressError::Malformed),
+            ("http://exa mple.com", AddressError::Malformed),
+            ("http://user@example.com", AddressError::UserInfo),
+            ("http://:word@example.com", AddressError::UserInfo),
+            ("http://example.com?x=1", AddressError::Query),
+            ("http://example.com/#top", AddressError::Query),
+        ] {
+            assert_eq!(address(text), Err(problem), "{text}");
         }
+    }
+
+    #[test]
+    fn loopback() {
+        for (text, expected) in [
+            ("http://localhost:1", true),
+            ("http://127.1.2.3", true),
+            ("http://[::1]:8080", true),
+            ("http://example.com", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(&parse_address(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn authorities_that_are_none() {
+        let url = parse_address("https://example.com").unwrap();
+        let built = |pem: &str| client(&url, &[pem.as_bytes().to_vec()], Duration::from_secs(1)).map(drop);
+        assert!(matches!(built("hello"), Err(ClientError::NoCertificate)));
+        let not_a_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(built(not_a_certificate), Err(ClientError::BadCertificate)));
     }
 }

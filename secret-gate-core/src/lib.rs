@@ -9,7 +9,7 @@ pub mod backend;
 pub mod client;
 pub mod clock;
 mod grant;
-#[cfg(any(feature = "client", feature = "onepassword"))]
+#[cfg(any(feature = "onepassword", feature = "client"))]
 mod http;
 mod item;
 #[cfg(feature = "otp")]

@@ -26,12 +26,12 @@ pub enum ClientError {
     /// The API key can't be sent in a header.
     #[error("the API key holds characters that it can't have")]
     MalformedKey,
-    /// The private CA or the rest of the TLS set-up can't be used.
-    #[error("TLS can't be set up: {problem}")]
-    Tls {
-        /// What is wrong with it.
-        problem: String,
-    },
+    /// The private CA can't be used.
+    #[error("the private CA can't be used")]
+    PrivateCa(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// TLS can't be set up, whatever the CA.
+    #[error("TLS can't be set up")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No connection came about; the server has seen nothing.
     #[error("can't reach the server at {server}")]
     Unreachable {

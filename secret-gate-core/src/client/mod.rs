@@ -10,15 +10,15 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::Serialize;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use self::error::About;
 use self::exchange::{Answer, Repeat, exchange};
-use crate::SecretValue;
-use crate::http::{TlsError, client_builder};
 use crate::wire::{
     AccessRequest, AccessResponse, FieldsRequest, FieldsResponse, SearchRequest, SearchResponse, SecretResponse,
     Status, StatusResponse,
 };
+use crate::{SecretValue, http};
 
 pub use self::error::ClientError;
 pub use self::url::{ServerUrl, ServerUrlError};
@@ -257,7 +257,7 @@ impl RemoteGateBuilder {
     ///
     /// # Errors
     /// [`ClientError::KeyInTheClear`] where an API key would travel unencrypted, [`ClientError::MalformedKey`], and
-    /// [`ClientError::Tls`] where the private CA can't be read.
+    /// [`ClientError::PrivateCa`].
     pub fn build(self) -> Result<RemoteGate, ClientError> {
         let Self { server, api_key, connect_timeout, poll_interval, private_ca } = self;
         if let Some(key) = &api_key {
@@ -269,30 +269,18 @@ impl RemoteGateBuilder {
             }
             tracing::warn!(%server, "plain http: tokens and secrets travel unencrypted");
         }
-        let mut http = client_builder(private_ca.as_deref())
-            .map_err(|error| tls(&error))?
-            .connect_timeout(connect_timeout)
-            .user_agent(concat!("secret-gate/", env!("CARGO_PKG_VERSION")));
-        if server.is_loopback() {
-            // a proxy elsewhere would see what plain http may only say to this machine
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|error| ClientError::Tls { problem: error.to_string() })?;
+        let authorities: Vec<_> = private_ca.into_iter().collect();
+        let http = http::client(server.as_url(), &authorities, connect_timeout).map_err(|error| match error {
+            http::ClientError::Build(source) => ClientError::Tls(source),
+            unusable => ClientError::PrivateCa(unusable.into()),
+        })?;
         Ok(RemoteGate { http, server, api_key, poll_interval })
     }
 }
 
-fn tls(error: &TlsError) -> ClientError {
-    let problem = match error {
-        TlsError::Setup(source) => source.to_string(),
-        TlsError::NoCertificate => "the private CA holds no PEM certificate".to_owned(),
-    };
-    ClientError::Tls { problem }
-}
-
 fn authorization(key: &str) -> Result<HeaderValue, ClientError> {
     let well_formed = !key.is_empty() && key.chars().all(|c| c.is_ascii_graphic());
-    let value = zeroize::Zeroizing::new(format!("Bearer {key}"));
+    let value = Zeroizing::new(format!("Bearer {key}"));
     let mut value = HeaderValue::from_str(&value).ok().filter(|_| well_formed).ok_or(ClientError::MalformedKey)?;
     value.set_sensitive(true);
     Ok(value)
