@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use secret_gate_core::client::RemoteGate;
+use secret_gate_core::client::{ClientError, RemoteGate};
 use secret_gate_core::wire::{AccessRequest, AccessResponse, Ended, SecretResponse, Status, StatusResponse};
 
 use crate::exit::Exit;
@@ -33,19 +33,21 @@ pub(crate) async fn ask(
             stopped = stop.signal_or(timeout) => Err(stopped),
         }
     });
-    let redeemed = match decided.await.and_then(|status| approved(&status)) {
-        Ok(()) => tokio::select! {
-            answer = gate.secret(&asked.token) => return values(answer?),
-            stopped = stop.signal() => Err(stopped),
+    let outcome = match decided.await {
+        Ok(status) => match refusal(&status) {
+            Some(refusal) => return Err(refusal),
+            None => tokio::select! {
+                answer = gate.secret(&asked.token) => answer.map_err(Failure::from).and_then(values),
+                stopped = stop.signal() => Err(stopped),
+            },
         },
         Err(failure) => Err(failure),
     };
-    if let Err(failure) = &redeemed
-        && !matches!(failure.exit, Exit::Denied)
-    {
+    if outcome.is_err() {
+        // the token is lost with this process, and nothing should stay open that nobody can use
         withdraw(gate, ui, &asked, &mut stop).await;
     }
-    redeemed
+    outcome
 }
 
 /// Puts the question. When told to stop meanwhile, it still waits a little for the token, which alone can take the
@@ -68,17 +70,19 @@ async fn post(
     Err(stopped)
 }
 
-fn approved(status: &StatusResponse) -> Result<(), Failure> {
-    match (status.status, status.ended) {
-        (Status::Approved, Some(Ended::Released)) => Err(secret_gate_core::client::ClientError::AlreadyUsed.into()),
-        (Status::Approved, _) => Ok(()),
-        (Status::Denied, Some(Ended::Revoked)) => Err(Failure::new(Exit::Denied, "the approval was taken back")),
-        (Status::Denied, _) => Err(Failure::new(Exit::Denied, "the request was denied")),
-        (Status::Expired, Some(Ended::Withdrawn)) => Err(Failure::new(Exit::Expired, "the request was withdrawn")),
-        (Status::Expired, _) => Err(Failure::new(Exit::Expired, "nobody approved before the request expired")
-            .with_hint("ask again when someone can look at the phone")),
-        (Status::Pending, _) => Err(Failure::new(Exit::Failed, "the request is still pending")),
-    }
+/// Why there is nothing to redeem; none where there is.
+fn refusal(status: &StatusResponse) -> Option<Failure> {
+    let refusal = match (status.status, status.ended) {
+        (Status::Approved, Some(Ended::Released)) => ClientError::AlreadyUsed.into(),
+        (Status::Approved, _) => return None,
+        (Status::Denied, Some(Ended::Revoked)) => Failure::new(Exit::Denied, "the approval was taken back"),
+        (Status::Denied, _) => Failure::new(Exit::Denied, "the request was denied"),
+        (Status::Expired, Some(Ended::Withdrawn)) => Failure::new(Exit::Expired, "the request was withdrawn"),
+        (Status::Expired, _) => Failure::new(Exit::Expired, "nobody approved before the request expired")
+            .with_hint("ask again when someone can look at the phone"),
+        (Status::Pending, _) => Failure::new(Exit::Failed, "the request is still pending"),
+    };
+    Some(refusal)
 }
 
 fn values(answer: SecretResponse) -> Result<Values, Failure> {
