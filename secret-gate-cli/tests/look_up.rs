@@ -1,5 +1,4 @@
 //! `--search` and `--fields`: what they print.
-#![expect(clippy::unwrap_used, reason = "in tests, a failure is a panic")]
 
 mod support;
 

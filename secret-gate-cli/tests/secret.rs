@@ -1,5 +1,4 @@
 //! `--secret`: asking, waiting, printing, and giving up.
-#![expect(clippy::unwrap_used, reason = "in tests, a failure is a panic")]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! Which server is talked to, with which key, and what it can answer.
-#![expect(clippy::unwrap_used, reason = "in tests, a failure is a panic")]
 
 mod support;
 

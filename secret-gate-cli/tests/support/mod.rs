@@ -29,10 +29,13 @@ pub struct Call {
 }
 
 /// What a server answers, by `METHOD /path`; the last answer of a list stays.
+type Script = Vec<(String, VecDeque<Reply>)>;
+
+/// A server that answers by its script.
 #[derive(Clone)]
 pub struct Server {
     pub url: String,
-    script: Arc<Mutex<Vec<(String, VecDeque<Reply>)>>>,
+    script: Arc<Mutex<Script>>,
     calls: watch::Sender<Vec<Call>>,
 }
 
