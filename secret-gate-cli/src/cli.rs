@@ -1,0 +1,129 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, CommandFactory, Parser, ValueEnum};
+
+use crate::{duration, go_flags};
+
+const AFTER_HELP: &str = "\
+Output:
+  A secret with one field, or the field named by --field, is printed as the bare value. Several fields are printed one
+  a line as `label: value`, sorted by label; values that span lines stay as they are. --format json prints them all as
+  one object, {\"label\": \"value\"}. Standard output holds data alone, everything else goes to standard error.
+
+Configuration (flags win over the environment, the environment over the file):
+  SECRET_GATE_URL         URL of the server (older name: OP_APPROVAL_PROXY_URL)
+  SECRET_GATE_API_KEY     API key, sent to the server that SECRET_GATE_URL or the file names and to no other
+  SSL_CERT_FILE           PEM file of CAs to trust beside the well-known ones
+  NO_COLOR, RUST_LOG      no colours; what to log on standard error (default: nothing)
+  ~/.config/secret-gate/config.json    server_url, api_key_file, cache_ttl, daemon_idle_timeout, ssh_agent_integration
+
+Exit codes:
+  0 done    1 failed    2 usage    3 denied    4 expired or timed out    5 not found or ambiguous
+  6 server unreachable    130 Ctrl-C    143 terminated; the last two and a time-out withdraw the question";
+
+/// Ask for a secret, wait until a human has approved, and print it.
+#[derive(Debug, Parser)]
+#[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// What can be asked without a subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// URL of the secret-gate server
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Name or id of the secret to ask for, or a secret reference
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret: Option<String>,
+    /// Name or id of the vault to look in [default: all]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
+    /// Why you need it; shown to the human who approves
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// How to print the answer
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Plain)]
+    pub(crate) format: Format,
+    /// Print the bare value of this field only (with --format plain)
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) field: Option<String>,
+    /// Look for secrets by name; asks nobody, prints no values
+    #[arg(long, value_name = "WORD")]
+    pub(crate) search: Option<String>,
+    /// How many matches to print at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) search_limit: i64,
+    /// Print labels and types of the fields of --secret; asks nobody, prints no values
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
+        value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub(crate) fields: bool,
+    /// Keep nothing on this machine after printing
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
+        value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub(crate) no_cache: bool,
+    /// How often to ask a server that does not report decisions by itself
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "2s")]
+    pub(crate) poll_interval: Duration,
+    /// How long to wait for the approval
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "15m")]
+    pub(crate) timeout: Duration,
+}
+
+/// How to print an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people and `$(…)`.
+    Plain,
+    /// For programs.
+    Json,
+}
+
+impl Cli {
+    /// Reads a command line, in which flags may be written as Go's `flag` package reads them, too.
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(go_flags::normalize(args, &mut Self::command()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Flags, clap::Error> {
+        let args = std::iter::once("secret-gate").chain(args.iter().copied()).map(OsString::from);
+        Cli::read(args).map(|cli| cli.flags)
+    }
+
+    #[test]
+    fn is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_the_flags_of_older_scripts() {
+        let flags =
+            read(&["-secret", "db", "-fields", "-format=json", "-poll-interval", "1.5s", "--timeout=1h30m"]).unwrap();
+        assert_eq!(flags.secret.as_deref(), Some("db"));
+        assert_eq!((flags.fields, flags.format), (true, Format::Json));
+        assert_eq!((flags.poll_interval, flags.timeout), (Duration::from_millis(1500), Duration::from_secs(5400)));
+        for (text, value) in [("--fields=false", false), ("-fields=0", false), ("-fields=T", true), ("-fields=1", true)]
+        {
+            assert_eq!(read(&[text]).unwrap().fields, value, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for args in [&["--nonsense"][..], &["--format", "xml"], &["--timeout", "soon"], &["word"], &["--fields=maybe"]]
+        {
+            assert_eq!(read(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The configuration file, `~/.config/secret-gate/config.json`.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use etcetera::base_strategy::{BaseStrategy, Xdg};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::duration;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// What the file says; members that it does not know are ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object such as {\"server_url\": \"https://gate.example.org\"}")]
+pub(crate) struct Config {
+    /// Base URL of the server.
+    pub(crate) server_url: Option<String>,
+    /// File that holds the API key for that server.
+    pub(crate) api_key_file: Option<PathBuf>,
+    cache_ttl: Option<Span>,
+    daemon_idle_timeout: Option<Span>,
+    ssh_agent_integration: Option<bool>,
+}
+
+impl Config {
+    /// Where the file is looked for; nowhere for a user without a home folder.
+    pub(crate) fn path() -> Option<PathBuf> {
+        Some(Xdg::new().ok()?.config_dir().join("secret-gate").join("config.json"))
+    }
+
+    /// What the file at this path says; nothing where there is none.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(Failure::new(Exit::Failed, format!("can't read {}: {error}", path.display()))),
+        };
+        serde_json::from_str(&text).map_err(|error| {
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let problem = error.to_string();
+            let problem = problem.strip_suffix(&place).unwrap_or(&problem);
+            Failure::new(Exit::Failed, format!("{}, line {}: {problem}", path.display(), error.line())).with_hint(
+                "correct the line; the file looks like {\"server_url\": \"https://gate.example.org\", \"cache_ttl\": \"1h\"}",
+            )
+        })
+    }
+}
+
+/// A duration as text. Refused while the parser stands on it, so that the error names its line.
+#[derive(Debug)]
+struct Span;
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1h\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                duration::parse(text).map(|_| Span).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn reads_what_older_clients_wrote() {
+        let text = r#"{"server_url":"https://g","cache_ttl":"1h","daemon_idle_timeout":"5m","ssh_agent_integration":true,"later":{}}"#;
+        assert_eq!(read(text).unwrap().server_url.as_deref(), Some("https://g"));
+        assert!(read("{}").unwrap().server_url.is_none());
+        assert!(Config::read(Path::new("/nonexistent/config.json")).unwrap().api_key_file.is_none());
+    }
+
+    #[test]
+    fn names_the_line_of_a_mistake_and_what_to_write() {
+        let cases = [
+            ("{\n\"server_url\": \"x\",\n}", "line 3: "),
+            ("{\n\"cache_ttl\": \"1 hour or so\"\n}", "line 2: \"1 hour or so\" is not a duration; write it like"),
+            ("{\"daemon_idle_timeout\": 5}", "line 1: invalid type: integer `5`, expected a duration"),
+            ("{\n\n\"ssh_agent_integration\": \"yes\"}", "line 3: "),
+            ("", "line 1: "),
+            ("5", "line 1: invalid type: integer `5`, expected an object"),
+        ];
+        for (text, expected) in cases {
+            let failure = read(text).unwrap_err();
+            assert!(failure.what.contains(expected), "{text}: {}", failure.what);
+            assert!(!failure.what.contains("column"), "{}", failure.what);
+        }
+    }
+}

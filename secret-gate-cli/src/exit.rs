@@ -1,0 +1,55 @@
+//! Exit codes: what a script can tell from how the program ended.
+
+use std::process::ExitCode;
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It did what it was asked.
+    Done = 0,
+    /// It could not, for a reason that has no code of its own.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// The human said no, or took the approval back.
+    Denied = 3,
+    /// Nobody decided in time.
+    Expired = 4,
+    /// No such secret or field, or several.
+    NotFound = 5,
+    /// The server can't be reached.
+    Unreachable = 6,
+    /// Ctrl-C: 128 + SIGINT, as shells count.
+    Interrupted = 130,
+    /// SIGTERM: 128 + SIGTERM.
+    Terminated = 143,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_a_promise() {
+        let codes = [
+            (Exit::Done, 0),
+            (Exit::Failed, 1),
+            (Exit::Usage, 2),
+            (Exit::Denied, 3),
+            (Exit::Expired, 4),
+            (Exit::NotFound, 5),
+            (Exit::Unreachable, 6),
+            (Exit::Interrupted, 130),
+            (Exit::Terminated, 143),
+        ];
+        for (exit, code) in codes {
+            assert_eq!(ExitCode::from(exit), ExitCode::from(code), "{exit:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Finding out what there is to ask for: `--search` and `--fields`. Nobody is asked, no value is shown.
+
+use secret_gate_core::client::RemoteGate;
+use secret_gate_core::wire::{FieldsRequest, SearchRequest};
+
+use crate::cli::Format;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::render;
+use crate::ui::Ui;
+
+/// Prints the secrets whose names match.
+pub(crate) async fn search(
+    gate: &RemoteGate,
+    ui: &Ui,
+    query: String,
+    limit: i64,
+    format: Format,
+) -> Result<(), Failure> {
+    let answer = gate.search(&SearchRequest { query, limit }).await?;
+    for vault in &answer.incomplete {
+        ui.warning(&format!("the vault {vault} could not be searched"));
+    }
+    if answer.results.is_empty() {
+        ui.note("nothing matches");
+    }
+    let text = match format {
+        Format::Plain => render::search(&answer),
+        Format::Json => render::search_json(&answer).map_err(unwritable)?,
+    };
+    ui.data(text.as_bytes())
+}
+
+/// Prints labels and types of a secret's fields.
+pub(crate) async fn fields(
+    gate: &RemoteGate,
+    ui: &Ui,
+    secret_name: String,
+    vault: Option<String>,
+    format: Format,
+) -> Result<(), Failure> {
+    let answer = gate.fields(&FieldsRequest { secret_name, vault }).await?;
+    let text = match format {
+        Format::Plain => render::fields(&answer),
+        Format::Json => render::fields_json(&answer).map_err(unwritable)?,
+    };
+    ui.data(text.as_bytes())
+}
+
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("can't write JSON: {error}"))
+}

@@ -1,0 +1,136 @@
+//! The one file that prints.
+//!
+//! Rules: standard output is data alone, so that it can be piped; everything else goes to standard error, lower case
+//! and without a full stop. A failure is two lines: what happened, then `hint:` what to do. Text that comes from
+//! elsewhere is shown with its control and direction characters spelled out, except a secret's value, which is data.
+//! Colours, and lines that rewrite themselves, only on a terminal, and colours not where `NO_COLOR` is set.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::io::{self, IsTerminal, Write};
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
+const CYAN: &str = "\x1b[1;36m";
+const RESET: &str = "\x1b[0m";
+/// Back to the start of the line, and empty it.
+const CLEAR_LINE: &str = "\r\x1b[2K";
+
+/// Where the program talks to the user.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    rewrites_lines: bool,
+}
+
+impl Ui {
+    pub(crate) fn new() -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Self { rewrites_lines: io::stderr().is_terminal() && !dumb }
+    }
+
+    /// Writes data to standard output.
+    pub(crate) fn data(&self, data: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(data)
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::new(Exit::Failed, format!("can't write to standard output: {error}")))
+    }
+
+    /// Tells what failed and how the program ends.
+    pub(crate) fn failure(&self, failure: &Failure) -> Exit {
+        self.line(format_args!("{RED}error:{RESET} {}", visible(&failure.what)));
+        if let Some(hint) = &failure.hint {
+            self.line(format_args!("{CYAN}hint:{RESET} {}", visible(hint)));
+        }
+        failure.exit
+    }
+
+    /// Tells what the user should know although the work goes on.
+    pub(crate) fn warning(&self, text: &str) {
+        self.line(format_args!("{YELLOW}warning:{RESET} {}", visible(text)));
+    }
+
+    /// Tells something in passing.
+    pub(crate) fn note(&self, text: &str) {
+        self.line(format_args!("{}", visible(text)));
+    }
+
+    /// Prints the help or version that was asked for, or what is wrong with the command line.
+    pub(crate) fn command_line(&self, answer: &clap::Error) -> Exit {
+        // nobody is left to tell where even this can't be written
+        answer.print().ok();
+        if answer.use_stderr() { Exit::Usage } else { Exit::Done }
+    }
+
+    /// Does `work` while showing what is waited for: on a terminal as one line that counts the time, else as a line
+    /// at the start and one every 30 seconds.
+    pub(crate) async fn waiting<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let step = Duration::from_secs(if self.rewrites_lines { 1 } else { 30 });
+        let mut ticks = interval_at(started + step, step);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        self.show_wait(what, Duration::ZERO);
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                outcome = &mut work => {
+                    if self.rewrites_lines {
+                        self.write(CLEAR_LINE);
+                    }
+                    return outcome;
+                }
+                _ = ticks.tick() => self.show_wait(what, started.elapsed()),
+            }
+        }
+    }
+
+    fn show_wait(&self, what: &str, elapsed: Duration) {
+        let what = visible(what);
+        let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
+        if self.rewrites_lines {
+            self.write(&format!("{CLEAR_LINE}waiting for {what} … {elapsed}  (Ctrl-C withdraws the question)"));
+        } else {
+            self.line(format_args!("waiting for {what} ({elapsed})"));
+        }
+    }
+
+    /// A line whose colours are left out where nobody would see them.
+    fn line(&self, text: impl Display) {
+        writeln!(anstream::stderr(), "{text}").ok();
+    }
+
+    /// Text for a terminal that is known to understand it.
+    fn write(&self, text: &str) {
+        let mut terminal = io::stderr().lock();
+        terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush()).ok();
+    }
+}
+
+/// The text with characters that move the cursor, hide or turn text around spelled out.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let hidden = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+        if c.is_control() || hidden { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spells_out_what_could_deceive() {
+        assert_eq!(visible("pläin “text” 🔑"), "pläin “text” 🔑");
+        assert_eq!(visible("a\x1b[2Kb\r\nc\u{202e}d\u{200b}"), "a\\u{1b}[2Kb\\r\\nc\\u{202e}d\\u{200b}");
+    }
+}

@@ -1,0 +1,70 @@
+//! `--search` and `--fields`: what they print.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Machine, Reply, Server, error};
+
+#[tokio::test]
+async fn search_prints_one_match_a_line() {
+    let matches =
+        json!([{"secret_name": "db-\u{202e}prod", "vault_name": "Infra", "score": 0.9, "match_type": "prefix"}]);
+    let server = Server::start().await;
+    server.on("POST /search", Reply::Json(200, json!({"query": "db", "results": matches, "incomplete": ["Old"]})));
+    let machine = Machine::of(&server);
+    let run = machine.run(&["--search", "db", "--search-limit", "3"]).await;
+    assert_eq!((run.code, run.out.as_str()), (0, "db-\\u{202e}prod  (Infra)  0.90 prefix\n"));
+    assert_eq!(run.err, "warning: the vault Old could not be searched\n");
+    assert_eq!(server.calls()[0].body, json!({"query": "db", "limit": 3}));
+    let run = machine.run(&["-search=db", "-format", "json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&run.out).unwrap(), json!({"query": "db", "results": matches}));
+}
+
+#[tokio::test]
+async fn fields_prints_labels_and_types() {
+    let answer = json!({"secret_name": "db", "vault_name": "Infra",
+        "fields": [{"label": "password", "type": "CONCEALED"}, {"label": "user", "type": "STRING"}]});
+    let server = Server::start().await.on("POST /fields", Reply::Json(200, answer.clone()));
+    let machine = Machine::of(&server);
+    assert_eq!(machine.run(&["--secret", "db", "--fields"]).await.out, "password  CONCEALED\nuser      STRING\n");
+    let run = machine.run(&["--secret", "db", "--fields", "--format", "json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&run.out).unwrap(), answer);
+    assert_eq!(run.err, "");
+}
+
+#[tokio::test]
+async fn names_that_are_not_one_items_are_explained() {
+    let item = json!({"secret_name": "db-1", "vault_name": "Infra", "id": "abc"});
+    let cases = [
+        (
+            json!({"error": "not_found", "message": "no secret db", "suggestions": [item]}),
+            404,
+            "did you mean db-1 (vault Infra)?",
+        ),
+        (
+            json!({"error": "ambiguous", "message": "two", "candidates": [item, item]}),
+            409,
+            "--vault, or by its id: db-1 (vault Infra, id abc)",
+        ),
+        (json!({"error": "fields_failed", "message": "item not found"}), 500, "secret-gate --search WORD finds names"),
+    ];
+    for (body, code, hint) in cases {
+        let server = Server::start().await.on("POST /fields", Reply::Json(code, body.clone()));
+        server.on("POST /request", Reply::Json(code, body));
+        for args in [&["--secret", "db", "--fields"][..], &["--secret", "db"]] {
+            let run = Machine::of(&server).run(args).await;
+            assert_eq!((run.code, run.out.as_str()), (5, ""), "{run:?}");
+            assert!(run.err.contains("hint: ") && run.err.contains(hint), "{}", run.err);
+        }
+    }
+}
+
+#[tokio::test]
+async fn look_ups_are_repeated_and_questions_are_not() {
+    let server = Server::start().await.on("POST", error(502, "backend_unavailable", "the vault is away"));
+    let machine = Machine::of(&server);
+    assert_eq!(machine.run(&["--search", "db"]).await.code, 1);
+    assert_eq!(server.count("POST /search"), 3);
+    assert_eq!(machine.run(&["--secret", "db"]).await.code, 1);
+    assert_eq!(server.count("POST /request"), 1);
+}

@@ -1,0 +1,99 @@
+//! One HTTP call: sent, sent again where that is safe, and its answer read up to a limit.
+
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::error::{self, About};
+use super::{ClientError, ServerUrl};
+
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Pauses before the second and the third attempt.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+
+/// When a call may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Never: each call counts.
+    Never,
+    /// Only where no connection came about, so the server has seen nothing of it.
+    Unsent,
+    /// After any passing failure: the call changes nothing.
+    Safe,
+}
+
+/// An answer, whatever its status.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    pub(super) const fn is_success(&self) -> bool {
+        matches!(self.status, 200..300)
+    }
+
+    /// The body as what it should be, or the error that it reports.
+    pub(super) fn parse<T: DeserializeOwned>(&self, about: About, hidden: Option<&str>) -> Result<T, ClientError> {
+        if !self.is_success() {
+            return Err(error::from_answer(self, about, hidden));
+        }
+        // the parser's own message could quote a value
+        serde_json::from_slice(&self.body).map_err(|error| ClientError::Protocol {
+            problem: format!("not the JSON that it should be, at line {} column {}", error.line(), error.column()),
+        })
+    }
+}
+
+/// Sends what `call` builds until it is answered or `repeat` says that it must not be sent again.
+pub(super) async fn exchange(
+    server: &ServerUrl,
+    repeat: Repeat,
+    call: impl Fn() -> reqwest::RequestBuilder,
+) -> Result<Answer, ClientError> {
+    for pause in PAUSES {
+        let outcome = once(server, call()).await;
+        let again = match (&outcome, repeat) {
+            (_, Repeat::Never) => false,
+            (Err(error), Repeat::Unsent) => matches!(error, ClientError::Unreachable { .. }),
+            (Err(error), Repeat::Safe) => error.is_transient(),
+            (Ok(answer), Repeat::Safe) => matches!(answer.status, 502..=504),
+            (Ok(_), Repeat::Unsent) => false,
+        };
+        if !again {
+            return outcome;
+        }
+        tracing::debug!(?pause, "trying again");
+        tokio::time::sleep(pause).await;
+    }
+    once(server, call()).await
+}
+
+async fn once(server: &ServerUrl, call: reqwest::RequestBuilder) -> Result<Answer, ClientError> {
+    let mut response = call.send().await.map_err(|error| failed(server, error))?;
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(MAX_ANSWER);
+    // as large as it can get from the start: a vector that grows leaves copies behind, and they would not be wiped
+    let mut body = Zeroizing::new(Vec::with_capacity(announced.min(MAX_ANSWER)));
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(server, error))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(ClientError::Protocol { problem: format!("longer than {MAX_ANSWER} bytes") });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body })
+}
+
+/// The failure without its URL, which holds the token.
+fn failed(server: &ServerUrl, error: reqwest::Error) -> ClientError {
+    let server = server.to_string();
+    let never_sent = error.is_connect();
+    let source = error.without_url().into();
+    if never_sent { ClientError::Unreachable { server, source } } else { ClientError::Interrupted { server, source } }
+}
