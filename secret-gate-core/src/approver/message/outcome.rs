@@ -17,9 +17,7 @@ pub(super) fn line(outcome: &Outcome) -> Line {
             approved(Line::of("⌛ ").bold("Expired").plain(", although "), "approved by ", approval)
         }
         Outcome::Withdrawn => Line::of("↩ ").bold("Withdrawn").plain(" by the requester"),
-        Outcome::Released(approval) => {
-            approved(Line::of("📤 ").bold("Released").plain(", "), "approved by ", approval)
-        }
+        Outcome::Released(approval) => approved(Line::of("📤 ").bold("Released").plain(", "), "approved by ", approval),
         Outcome::Revoked(approval) => {
             approved(Line::of("🚫 ").bold("Revoked").plain(", had been "), "approved by ", approval)
         }
