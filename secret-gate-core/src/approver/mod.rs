@@ -7,6 +7,8 @@ mod scripted;
 #[cfg(feature = "telegram")]
 pub mod telegram;
 mod terminal;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::sync::Arc;
