@@ -21,10 +21,7 @@ pub(crate) struct Watched<T> {
 
 impl<T> Watched<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self {
-            value: Mutex::new(value),
-            changes: watch::Sender::new(0),
-        }
+        Self { value: Mutex::new(value), changes: watch::Sender::new(0) }
     }
 
     pub(crate) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
@@ -67,10 +64,7 @@ impl<T> Watched<T> {
     ) -> Result<R, DoubleError> {
         tokio::time::timeout(PATIENCE, self.until(attempt))
             .await
-            .map_err(|_elapsed| DoubleError::TimedOut {
-                what: what.into(),
-                after: PATIENCE,
-            })
+            .map_err(|_elapsed| DoubleError::TimedOut { what: what.into(), after: PATIENCE })
     }
 
     fn ring(&self) {

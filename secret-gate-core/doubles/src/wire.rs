@@ -37,10 +37,7 @@ impl Server {
         let tcp = TcpListener::bind(address).await?;
         let address = tcp.local_addr()?;
         let stop = CancellationToken::new();
-        let lines = Lines {
-            tcp,
-            stop: stop.clone(),
-        };
+        let lines = Lines { tcp, stop: stop.clone() };
         let serving = axum::serve(lines, router.into_make_service_with_connect_info::<Line>());
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -49,10 +46,7 @@ impl Server {
                 () = stopped.cancelled() => {}
             }
         });
-        Ok(Self {
-            address,
-            _cut_all_on_drop: stop.drop_guard(),
-        })
+        Ok(Self { address, _cut_all_on_drop: stop.drop_guard() })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -90,9 +84,7 @@ impl Connected<IncomingStream<'_, Lines>> for Line {
 
 /// Announces the whole body, sends half of it, then ends the connection.
 pub(crate) fn truncated(status: u16, content_type: &str, body: &str) -> Response {
-    let mut half = Some(Bytes::copy_from_slice(
-        body.as_bytes().split_at(body.len() / 2).0,
-    ));
+    let mut half = Some(Bytes::copy_from_slice(body.as_bytes().split_at(body.len() / 2).0));
     let mut told = false;
     let chunks = futures_util::stream::poll_fn(move |context: &mut Context<'_>| {
         if let Some(half) = half.take() {
@@ -123,10 +115,7 @@ struct Lines {
 
 impl Lines {
     fn line(&self) -> Line {
-        Line {
-            cut: self.stop.child_token(),
-            reset: Arc::default(),
-        }
+        Line { cut: self.stop.child_token(), reset: Arc::default() }
     }
 }
 
@@ -192,11 +181,7 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_cut(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

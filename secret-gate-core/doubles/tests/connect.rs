@@ -14,9 +14,7 @@ type TestResult = Result<(), Box<dyn std::error::Error>>;
 fn client() -> Client {
     static CRYPTO: Once = Once::new();
     CRYPTO.call_once(|| {
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .ok();
+        rustls::crypto::ring::default_provider().install_default().ok();
     });
     Client::builder().no_proxy().build().unwrap_or_default()
 }
@@ -55,10 +53,7 @@ async fn lists_are_bare_and_summaries_carry_no_values() -> TestResult {
     assert!(summaries[0].get("fields").is_none() && summaries[0].get("sections").is_none());
     let (_, full) = json(&connect, &format!("/v1/vaults/{vault}/items/{item}")).await?;
     assert_eq!(full["fields"][0]["value"], "hunter2");
-    assert_eq!(
-        (&full["version"], &full["vault"]["id"]),
-        (&json!(1), &json!(vault))
-    );
+    assert_eq!((&full["version"], &full["vault"]["id"]), (&json!(1), &json!(vault)));
     Ok(())
 }
 
@@ -77,11 +72,7 @@ async fn filters_are_scim_equality() -> TestResult {
     let (_, one) = json(&connect, "/v1/vaults?filter=name+eq+%22Ops+%26+more%22").await?;
     assert_eq!(one[0]["id"], json!(vault));
     for invalid in ["title", "title%20co%20%22a%22", "title%20eq%20%22a%22b%22"] {
-        assert_eq!(
-            json(&connect, &format!("{items}{invalid}")).await?.0,
-            400,
-            "{invalid}"
-        );
+        assert_eq!(json(&connect, &format!("{items}{invalid}")).await?.0, 400, "{invalid}");
     }
     Ok(())
 }
@@ -92,54 +83,26 @@ async fn refusals_have_the_vendors_form() -> TestResult {
     let vault = connect.add_vault("", "Servers");
     let unknown = "zzzzzzzzzzzzzzzzzzzzzzzzzz";
     for (path, status, message) in [
-        (
-            "/v1/vaults/short".to_owned(),
-            400,
-            "Invalid Vault UUID".to_owned(),
-        ),
-        (
-            format!("/v1/vaults/{vault}/items/short"),
-            400,
-            "Invalid Item UUID".to_owned(),
-        ),
-        (
-            format!("/v1/vaults/{unknown}/items"),
-            404,
-            format!("vault {unknown} not found"),
-        ),
-        (
-            format!("/v1/vaults/{vault}/items/{unknown}"),
-            404,
-            format!("item {unknown} not found"),
-        ),
+        ("/v1/vaults/short".to_owned(), 400, "Invalid Vault UUID".to_owned()),
+        (format!("/v1/vaults/{vault}/items/short"), 400, "Invalid Item UUID".to_owned()),
+        (format!("/v1/vaults/{unknown}/items"), 404, format!("vault {unknown} not found")),
+        (format!("/v1/vaults/{vault}/items/{unknown}"), 404, format!("item {unknown} not found")),
     ] {
         let answer = get(&connect, &path).await?;
         assert_eq!(answer.headers()["1Password-Connect-Version"], "1.7.1");
-        assert_eq!(
-            answer.json::<Value>().await?,
-            json!({"status": status, "message": message})
-        );
+        assert_eq!(answer.json::<Value>().await?, json!({"status": status, "message": message}));
     }
 
     connect.faults().forbid_vault(&vault);
     let (status, refusal) = json(&connect, &format!("/v1/vaults/{vault}/items")).await?;
-    assert_eq!(
-        (status, &refusal["message"]),
-        (403, &json!(format!("vault {vault} is not in scope")))
-    );
+    assert_eq!((status, &refusal["message"]), (403, &json!(format!("vault {vault} is not in scope"))));
     assert_eq!(json(&connect, "/v1/vaults").await?.1, json!([]));
 
     connect.clear_calls();
-    let anonymous = client()
-        .get(format!("{}/v1/vaults", connect.url()))
-        .send()
-        .await?;
+    let anonymous = client().get(format!("{}/v1/vaults", connect.url())).send().await?;
     assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
     let calls = connect.calls();
-    assert_eq!(
-        (calls.len(), calls[0].authorized, calls[0].path.as_str()),
-        (1, false, "/v1/vaults")
-    );
+    assert_eq!((calls.len(), calls[0].authorized, calls[0].path.as_str()), (1, false, "/v1/vaults"));
     Ok(())
 }
 
@@ -147,38 +110,23 @@ async fn refusals_have_the_vendors_form() -> TestResult {
 async fn health_needs_no_token() -> TestResult {
     let connect = ConnectDouble::start().await?;
     connect.faults().sync_active(false);
-    let heartbeat = client()
-        .get(format!("{}/heartbeat", connect.url()))
-        .send()
-        .await?;
+    let heartbeat = client().get(format!("{}/heartbeat", connect.url())).send().await?;
     assert_eq!(heartbeat.text().await?, ".");
-    let health = client()
-        .get(format!("{}/health", connect.url()))
-        .send()
-        .await?;
-    assert_eq!(
-        health.json::<Value>().await?["dependencies"][0],
-        json!({"service": "sync", "status": "TOKEN_NEEDED"})
-    );
+    let health = client().get(format!("{}/health", connect.url())).send().await?;
+    assert_eq!(health.json::<Value>().await?["dependencies"][0], json!({"service": "sync", "status": "TOKEN_NEEDED"}));
     Ok(())
 }
 
 #[tokio::test]
 async fn edits_raise_the_version_unless_silent() -> TestResult {
     let connect = ConnectDouble::start().await?;
-    let (here, there) = (
-        connect.add_vault("", "here"),
-        connect.add_vault("", "there"),
-    );
+    let (here, there) = (connect.add_vault("", "here"), connect.add_vault("", "there"));
     let item = connect.add_item(&here, login("db"));
     let path = format!("/v1/vaults/{here}/items/{item}");
 
     connect.update_item_silently(&item, |json| json["fields"][0]["value"] = json!("one"));
     let (_, silent) = json(&connect, &path).await?;
-    assert_eq!(
-        (&silent["version"], &silent["fields"][0]["value"]),
-        (&json!(1), &json!("one"))
-    );
+    assert_eq!((&silent["version"], &silent["fields"][0]["value"]), (&json!(1), &json!("one")));
     connect.update_item(&item, |json| json["fields"][0]["value"] = json!("two"));
     assert_eq!(json(&connect, &path).await?.1["version"], 2);
 
@@ -187,22 +135,14 @@ async fn edits_raise_the_version_unless_silent() -> TestResult {
     let (_, moved_item) = json(&connect, &format!("/v1/vaults/{there}/items/{moved}")).await?;
     assert_eq!(moved_item["vault"]["id"], json!(there));
     connect.remove_item(&moved);
-    assert_eq!(
-        json(&connect, &format!("/v1/vaults/{there}/items/{moved}"))
-            .await?
-            .0,
-        404
-    );
+    assert_eq!(json(&connect, &format!("/v1/vaults/{there}/items/{moved}")).await?.0, 404);
     Ok(())
 }
 
 #[tokio::test]
 async fn faults_strike_as_often_as_told() -> TestResult {
     let connect = ConnectDouble::start().await?;
-    let (sound, sick) = (
-        connect.add_vault("", "sound"),
-        connect.add_vault("", "sick"),
-    );
+    let (sound, sick) = (connect.add_vault("", "sound"), connect.add_vault("", "sick"));
     let faults = connect.faults();
 
     faults.deny_next_with_401(1);
@@ -211,50 +151,22 @@ async fn faults_strike_as_often_as_told() -> TestResult {
     assert_eq!(get(&connect, "/v1/vaults").await?.status(), 200);
 
     faults.fail_vault(&sick, 503);
-    assert_eq!(
-        get(&connect, &format!("/v1/vaults/{sick}/items"))
-            .await?
-            .status(),
-        503
-    );
-    assert_eq!(
-        get(&connect, &format!("/v1/vaults/{sound}/items"))
-            .await?
-            .status(),
-        200
-    );
+    assert_eq!(get(&connect, &format!("/v1/vaults/{sick}/items")).await?.status(), 503);
+    assert_eq!(get(&connect, &format!("/v1/vaults/{sound}/items")).await?.status(), 200);
     faults.heal_vault(&sick);
-    assert_eq!(
-        get(&connect, &format!("/v1/vaults/{sick}/items"))
-            .await?
-            .status(),
-        200
-    );
+    assert_eq!(get(&connect, &format!("/v1/vaults/{sick}/items")).await?.status(), 200);
 
     faults.garbage(200, Times::Next(1));
-    assert!(
-        get(&connect, "/v1/vaults")
-            .await?
-            .json::<Value>()
-            .await
-            .is_err_and(|error| error.is_decode())
-    );
+    assert!(get(&connect, "/v1/vaults").await?.json::<Value>().await.is_err_and(|error| error.is_decode()));
 
     faults.truncate(Times::Next(1));
     let cut = get(&connect, "/v1/vaults").await?;
     assert_eq!(cut.status(), 200);
-    assert!(
-        cut.bytes().await.is_err(),
-        "a truncated body must not look complete"
-    );
+    assert!(cut.bytes().await.is_err(), "a truncated body must not look complete");
 
     for fault in [Fault::Reset, Fault::Close, Fault::DropAnswer] {
         faults.set(fault, Times::Next(1));
-        assert!(
-            get(&connect, "/v1/vaults")
-                .await
-                .is_err_and(|error| error.is_request())
-        );
+        assert!(get(&connect, "/v1/vaults").await.is_err_and(|error| error.is_request()));
     }
     faults.fail_all(500);
     assert_eq!(get(&connect, "/v1/vaults").await?.status(), 500);
@@ -279,16 +191,7 @@ async fn a_hanging_answer_comes_late_and_a_dropped_server_is_gone() -> TestResul
     let waiting = tokio::spawn(client().get(&url).bearer_auth(connect.token()).send());
     connect.wait_call(|call| call.path == "/v1/vaults").await?;
     drop(connect);
-    assert!(
-        waiting.await?.is_err(),
-        "the open connection must end with the server"
-    );
-    assert!(
-        client()
-            .get(&url)
-            .send()
-            .await
-            .is_err_and(|error| error.is_connect())
-    );
+    assert!(waiting.await?.is_err(), "the open connection must end with the server");
+    assert!(client().get(&url).send().await.is_err_and(|error| error.is_connect()));
     Ok(())
 }

@@ -10,13 +10,11 @@ use serde_json::json;
 use teloxide_core::{
     ApiError, Bot, RequestError,
     net::default_reqwest_settings,
-    payloads::{
-        AnswerCallbackQuerySetters, EditMessageTextSetters, GetUpdatesSetters, SendMessageSetters,
-    },
+    payloads::{AnswerCallbackQuerySetters, EditMessageTextSetters, GetUpdatesSetters, SendMessageSetters},
     requests::Requester,
     types::{
-        AllowedUpdate, CallbackQuery, CallbackQueryId, ChatId, InlineKeyboardButton,
-        InlineKeyboardMarkup, Message, MessageId, ParseMode, Update, UpdateKind,
+        AllowedUpdate, CallbackQuery, CallbackQueryId, ChatId, InlineKeyboardButton, InlineKeyboardMarkup, Message,
+        MessageId, ParseMode, Update, UpdateKind,
     },
 };
 
@@ -28,15 +26,9 @@ fn bot(telegram: &TelegramDouble) -> Bot {
     bot_with_token(telegram, &telegram.token())
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "a wrong setting here is a mistake in this file"
-)]
+#[expect(clippy::expect_used, reason = "a wrong setting here is a mistake in this file")]
 fn bot_with_token(telegram: &TelegramDouble, token: &str) -> Bot {
-    let client = default_reqwest_settings()
-        .no_proxy()
-        .timeout(Duration::from_secs(30))
-        .build();
+    let client = default_reqwest_settings().no_proxy().timeout(Duration::from_secs(30)).build();
     let url = telegram.url().parse().expect("the double's URL");
     Bot::with_client(token, client.expect("an HTTP client")).set_api_url(url)
 }
@@ -50,17 +42,12 @@ fn keyboard() -> InlineKeyboardMarkup {
 
 async fn ask(bot: &Bot) -> Result<Message, RequestError> {
     let request = bot.send_message(CHAT, "<b>db</b> for <code>&lt;deploy&gt;</code>?");
-    request
-        .parse_mode(ParseMode::Html)
-        .reply_markup(keyboard())
-        .await
+    request.parse_mode(ParseMode::Html).reply_markup(keyboard()).await
 }
 
 async fn poll(bot: &Bot, offset: i32, seconds: u32) -> Result<Vec<Update>, RequestError> {
     let request = bot.get_updates().offset(offset).timeout(seconds);
-    request
-        .allowed_updates([AllowedUpdate::CallbackQuery])
-        .await
+    request.allowed_updates([AllowedUpdate::CallbackQuery]).await
 }
 
 fn queries(updates: &[Update]) -> Vec<&CallbackQuery> {
@@ -89,9 +76,7 @@ async fn a_question_is_asked_pressed_answered_and_edited() -> TestResult {
 
     let sent = ask(&bot).await?;
     assert_eq!(sent.text(), Some("db for <deploy>?"));
-    let seen = telegram
-        .wait_message(|message| message.plain.contains("db"))
-        .await?;
+    let seen = telegram.wait_message(|message| message.plain.contains("db")).await?;
     assert_eq!(seen.message_id, i64::from(sent.id.0));
     assert_eq!(seen.keyboard[0][1].data, "deny:1");
 
@@ -99,57 +84,29 @@ async fn a_question_is_asked_pressed_answered_and_edited() -> TestResult {
         let bot = bot.clone();
         async move { poll(&bot, 0, 25).await }
     });
-    telegram
-        .wait_call(|call| call.method == "getUpdates")
-        .await?;
+    telegram.wait_call(|call| call.method == "getUpdates").await?;
     let started = Instant::now();
     let press = telegram.press(seen.message_id, "Approve", 42).await?;
     let updates = waiting.await??;
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "a long poll must end with the press"
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "a long poll must end with the press");
     assert!(telegram.wait_delivered(&press).await? >= started);
     let query = queries(&updates)[0];
     assert_eq!((query.id.0.as_str(), query.from.id.0), (press.as_str(), 42));
     assert_eq!(query.data.as_deref(), Some("approve:1"));
-    assert_eq!(
-        query
-            .regular_message()
-            .and_then(|message| message.reply_markup()),
-        Some(&keyboard())
-    );
+    assert_eq!(query.regular_message().and_then(|message| message.reply_markup()), Some(&keyboard()));
 
-    bot.answer_callback_query(query.id.clone())
-        .text("approved")
-        .await?;
+    bot.answer_callback_query(query.id.clone()).text("approved").await?;
     assert_eq!(telegram.wait_answer(&press).await?.text, "approved");
     let again = complaint(bot.answer_callback_query(query.id.clone()).await);
     assert!(again.contains("query is too old"), "{again}");
 
-    bot.edit_message_text(CHAT, sent.id, "<i>approved</i>")
-        .parse_mode(ParseMode::Html)
-        .await?;
-    let edited = telegram
-        .wait_edit(seen.message_id, |message| message.plain == "approved")
-        .await?;
-    assert!(
-        edited.keyboard.is_empty(),
-        "an edit without a keyboard removes it"
-    );
-    let same = bot
-        .edit_message_text(CHAT, sent.id, "<i>approved</i>")
-        .parse_mode(ParseMode::Html)
-        .await;
-    assert!(matches!(
-        same,
-        Err(RequestError::Api(ApiError::MessageNotModified))
-    ));
+    bot.edit_message_text(CHAT, sent.id, "<i>approved</i>").parse_mode(ParseMode::Html).await?;
+    let edited = telegram.wait_edit(seen.message_id, |message| message.plain == "approved").await?;
+    assert!(edited.keyboard.is_empty(), "an edit without a keyboard removes it");
+    let same = bot.edit_message_text(CHAT, sent.id, "<i>approved</i>").parse_mode(ParseMode::Html).await;
+    assert!(matches!(same, Err(RequestError::Api(ApiError::MessageNotModified))));
     let unknown = bot.edit_message_text(CHAT, MessageId(999), "x").await;
-    assert!(matches!(
-        unknown,
-        Err(RequestError::Api(ApiError::MessageToEditNotFound))
-    ));
+    assert!(matches!(unknown, Err(RequestError::Api(ApiError::MessageToEditNotFound))));
     Ok(())
 }
 
@@ -189,10 +146,7 @@ async fn unwanted_and_unknown_updates() -> TestResult {
     let press = telegram.press_raw(RawPress::new(-5, 77, "approve:1", mallory));
     let updates = poll(&bot, next, 5).await?;
     let query = queries(&updates)[0];
-    assert_eq!(
-        (query.id.0.as_str(), query.from.id.0),
-        (press.as_str(), 666)
-    );
+    assert_eq!((query.id.0.as_str(), query.from.id.0), (press.as_str(), 666));
     assert!(query.regular_message().is_none() && query.message.is_some());
     telegram.expire_press(&press);
     assert!(bot.answer_callback_query(query.id.clone()).await.is_err());
@@ -207,18 +161,10 @@ async fn only_one_may_poll() -> TestResult {
         let bot = bot.clone();
         async move { poll(&bot, 0, 25).await }
     });
-    telegram
-        .wait_call(|call| call.method == "getUpdates")
-        .await?;
+    telegram.wait_call(|call| call.method == "getUpdates").await?;
     poll(&bot, 0, 0).await?;
     let ended = first.await?;
-    assert!(
-        matches!(
-            ended,
-            Err(RequestError::Api(ApiError::TerminatedByOtherGetUpdates))
-        ),
-        "{ended:?}"
-    );
+    assert!(matches!(ended, Err(RequestError::Api(ApiError::TerminatedByOtherGetUpdates))), "{ended:?}");
 
     telegram.faults().set_webhook("https://hook.example");
     assert!(complaint(poll(&bot, 0, 0).await).contains("webhook is active"));
@@ -227,10 +173,7 @@ async fn only_one_may_poll() -> TestResult {
     assert!(poll(&bot, 0, 0).await?.is_empty());
     telegram.faults().conflict(1);
     assert!(poll(&bot, 0, 0).await.is_err());
-    assert_eq!(
-        telegram.calls().last().and_then(|call| call.status),
-        Some(409)
-    );
+    assert_eq!(telegram.calls().last().and_then(|call| call.status), Some(409));
     Ok(())
 }
 
@@ -241,8 +184,7 @@ async fn the_service_is_strict() -> TestResult {
     let html = |text: String| bot.send_message(CHAT, text).parse_mode(ParseMode::Html);
     let with_data = |data: String| {
         let button = InlineKeyboardButton::callback("x", data);
-        bot.send_message(CHAT, "x")
-            .reply_markup(InlineKeyboardMarkup::new([[button]]))
+        bot.send_message(CHAT, "x").reply_markup(InlineKeyboardMarkup::new([[button]]))
     };
     bot.send_message(CHAT, "x".repeat(4096)).await?;
     html(format!("<b>{}</b>", "x".repeat(4096))).await?;
@@ -259,19 +201,11 @@ async fn the_service_is_strict() -> TestResult {
     ] {
         let reason = reason.to_lowercase();
         let actual = complaint(answer);
-        assert!(
-            actual.to_lowercase().contains(&reason),
-            "{reason}: {actual}"
-        );
+        assert!(actual.to_lowercase().contains(&reason), "{reason}: {actual}");
     }
     let other = bot_with_token(&telegram, "123456:WRONG-token-000000000000000000000000");
-    assert!(matches!(
-        other.get_me().await,
-        Err(RequestError::Api(ApiError::InvalidToken))
-    ));
-    let unknown = bot
-        .answer_callback_query(CallbackQueryId("1".to_owned()))
-        .await;
+    assert!(matches!(other.get_me().await, Err(RequestError::Api(ApiError::InvalidToken))));
+    let unknown = bot.answer_callback_query(CallbackQueryId("1".to_owned())).await;
     assert!(complaint(unknown).contains("query is too old"));
     Ok(())
 }
@@ -284,17 +218,11 @@ async fn chats_have_a_life_of_their_own() -> TestResult {
     bot.send_message(ChatId(-7), "x").await?;
     telegram.migrate_chat(-7, -1_000_000_000_007);
     let moved = bot.send_message(ChatId(-7), "x").await;
-    assert!(matches!(
-        moved,
-        Err(RequestError::MigrateToChatId(ChatId(-1_000_000_000_007)))
-    ));
+    assert!(matches!(moved, Err(RequestError::MigrateToChatId(ChatId(-1_000_000_000_007)))));
     bot.send_message(ChatId(-1_000_000_000_007), "x").await?;
     telegram.block_bot(42);
     let blocked = bot.send_message(CHAT, "x").await;
-    assert!(matches!(
-        blocked,
-        Err(RequestError::Api(ApiError::BotBlocked))
-    ));
+    assert!(matches!(blocked, Err(RequestError::Api(ApiError::BotBlocked))));
     Ok(())
 }
 
@@ -312,10 +240,7 @@ async fn faults_strike_as_often_as_told() -> TestResult {
     let message = telegram.wait_message(|_| true).await?;
 
     faults.html("sendMessage", 200, 1);
-    assert!(matches!(
-        ask(&bot).await,
-        Err(RequestError::InvalidJson { .. })
-    ));
+    assert!(matches!(ask(&bot).await, Err(RequestError::InvalidJson { .. })));
 
     let pause = Duration::from_millis(60);
     faults.delay("sendMessage", pause, 1);
@@ -327,25 +252,16 @@ async fn faults_strike_as_often_as_told() -> TestResult {
         let bot = bot.clone();
         async move { poll(&bot, 0, 25).await }
     });
-    telegram
-        .wait_call(|call| call.method == "getUpdates")
-        .await?;
+    telegram.wait_call(|call| call.method == "getUpdates").await?;
     faults.down();
-    assert!(
-        matches!(waiting.await?, Err(RequestError::Network(_))),
-        "a waiting poll ends too"
-    );
+    assert!(matches!(waiting.await?, Err(RequestError::Network(_))), "a waiting poll ends too");
     assert!(matches!(bot.get_me().await, Err(RequestError::Network(_))));
     faults.up();
 
     faults.drop_answer("getUpdates", 1);
     let press: PressId = telegram.press(message.message_id, "Deny", 42).await?;
     assert!(poll(&bot, 0, 5).await.is_err());
-    assert_eq!(
-        telegram.delivered(&press),
-        None,
-        "a dropped answer delivers nothing"
-    );
+    assert_eq!(telegram.delivered(&press), None, "a dropped answer delivers nothing");
     assert_eq!(poll(&bot, 0, 5).await?.len(), 1);
     assert!(telegram.delivered(&press).is_some());
     Ok(())
@@ -358,9 +274,7 @@ async fn raw(telegram: &TelegramDouble, head: &str, body: &str) -> std::io::Resu
     let address = telegram.url().replace("http://", "");
     let mut stream = tokio::net::TcpStream::connect(&address).await?;
     let length = body.len();
-    let request = format!(
-        "{head}Host: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
+    let request = format!("{head}Host: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
@@ -371,23 +285,16 @@ async fn raw(telegram: &TelegramDouble, head: &str, body: &str) -> std::io::Resu
 async fn parameters_come_in_every_form() -> TestResult {
     let telegram = TelegramDouble::start().await?;
     let path = format!("/bot{}/SENDmessage", telegram.token());
-    let part = |name: &str, value: &str| {
-        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
+    let part =
+        |name: &str, value: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     let multipart = part("chat_id", "42") + &part("text", "many") + "--b--\r\n";
     for (head, body) in [
-        (
-            format!("GET {path}?chat_id=42&text=query HTTP/1.1\r\n"),
-            String::new(),
-        ),
+        (format!("GET {path}?chat_id=42&text=query HTTP/1.1\r\n"), String::new()),
         (
             format!("POST {path} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"),
             "chat_id=42&text=a+form".to_owned(),
         ),
-        (
-            format!("POST {path} HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"),
-            multipart,
-        ),
+        (format!("POST {path} HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"), multipart),
         (
             format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n"),
             json!({"chat_id": "42", "text": "json"}).to_string(),
@@ -396,11 +303,7 @@ async fn parameters_come_in_every_form() -> TestResult {
         let answer = raw(&telegram, &head, &body).await?;
         assert!(answer.starts_with("HTTP/1.1 200"), "{head}{body}\n{answer}");
     }
-    let texts: Vec<_> = telegram
-        .messages()
-        .into_iter()
-        .map(|message| message.plain)
-        .collect();
+    let texts: Vec<_> = telegram.messages().into_iter().map(|message| message.plain).collect();
     assert_eq!(texts, ["query", "a form", "many", "json"]);
 
     let unknown = format!("POST /bot{}/makeTea HTTP/1.1\r\n", telegram.token());

@@ -7,6 +7,8 @@ mod scripted;
 #[cfg(feature = "telegram")]
 pub mod telegram;
 mod terminal;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use crate::{Decision, Grant, RequestId, Requester, Use};
 pub use deny_all::DenyAll;
 pub use function::FnApprover;
 pub use scripted::{Asked, ScriptedApprover};
+#[cfg(feature = "telegram")]
+pub use telegram::TelegramApprover;
 pub use terminal::TerminalApprover;
 
 /// Puts questions before a human and reports what they decide.

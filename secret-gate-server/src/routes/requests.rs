@@ -1,5 +1,7 @@
 //! A request's life over HTTP: asked, looked at, redeemed, taken back.
 
+#![expect(unused_qualifications, reason = "the OpenAPI derive writes such paths")]
+
 use std::collections::BTreeMap;
 
 use axum::Json as Answer;

@@ -1,9 +1,6 @@
 //! A 1Password Connect server to try things by hand, with invented secrets or those of a file.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "this program talks to the person who started it"
-)]
+#![expect(clippy::print_stdout, reason = "this program talks to the person who started it")]
 
 use std::{error::Error, fs, net::SocketAddr, path::PathBuf};
 
@@ -34,9 +31,7 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let connect = ConnectDouble::start_on(options.listen)
-        .await?
-        .with_token(&options.token);
+    let connect = ConnectDouble::start_on(options.listen).await?.with_token(&options.token);
     if options.demo {
         connect.seed_demo();
     }

@@ -1,9 +1,6 @@
 //! A Telegram Bot API to try things by hand: shows what the bot writes, and presses its buttons on request.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "this program talks to the person who started it"
-)]
+#![expect(clippy::print_stdout, reason = "this program talks to the person who started it")]
 
 use std::{collections::BTreeMap, error::Error, net::SocketAddr};
 
@@ -55,15 +52,9 @@ impl Auto {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let telegram = TelegramDouble::start_on(options.listen)
-        .await?
-        .with_token(&options.token);
+    let telegram = TelegramDouble::start_on(options.listen).await?.with_token(&options.token);
     let user = User::new(options.user, "Ann");
-    let kind = if options.chat < 0 {
-        ChatKind::Group
-    } else {
-        ChatKind::Private { user: user.clone() }
-    };
+    let kind = if options.chat < 0 { ChatKind::Group } else { ChatKind::Private { user: user.clone() } };
     telegram.add_user(user);
     telegram.add_chat(kind, options.chat);
     println!("export TELEGRAM_API_URL={}", telegram.url());
@@ -94,10 +85,7 @@ async fn show(telegram: &TelegramDouble, auto: Option<Auto>, user: i64) -> Resul
             }
         }
         for answer in telegram.answers().iter().skip(answers_shown) {
-            println!(
-                "\n[answer to press {}] {}",
-                answer.callback_query_id, answer.text
-            );
+            println!("\n[answer to press {}] {}", answer.callback_query_id, answer.text);
             answers_shown += 1;
         }
         if changes.changed().await.is_err() {
@@ -107,25 +95,14 @@ async fn show(telegram: &TelegramDouble, auto: Option<Auto>, user: i64) -> Resul
 }
 
 fn print(what: &str, message: &Message) {
-    println!(
-        "\n[{what} {} in chat {}]\n{}",
-        message.message_id, message.chat_id, message.plain
-    );
+    println!("\n[{what} {} in chat {}]\n{}", message.message_id, message.chat_id, message.plain);
     for row in &message.keyboard {
-        let row: Vec<_> = row
-            .iter()
-            .map(|button| format!("[ {} ]", button.text))
-            .collect();
+        let row: Vec<_> = row.iter().map(|button| format!("[ {} ]", button.text)).collect();
         println!("{}", row.join(" "));
     }
 }
 
-async fn press(
-    telegram: &TelegramDouble,
-    auto: Option<Auto>,
-    user: i64,
-    message: &Message,
-) -> Result<(), DoubleError> {
+async fn press(telegram: &TelegramDouble, auto: Option<Auto>, user: i64, message: &Message) -> Result<(), DoubleError> {
     let Some(word) = auto.map(Auto::word) else {
         return Ok(());
     };
@@ -135,10 +112,7 @@ async fn press(
     match meant {
         Some(button) => {
             println!("(pressing {})", button.text);
-            telegram
-                .press(message.message_id, &button.data, user)
-                .await
-                .map(drop)
+            telegram.press(message.message_id, &button.data, user).await.map(drop)
         }
         None => {
             println!("(no button says {word})");

@@ -88,10 +88,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(status: u16, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-        }
+        Self { status, message: message.into() }
     }
 }
 
@@ -138,8 +135,7 @@ async fn receive(
         Some(Fault::Status(status)) => return stamp(fault_answer(status)),
         Some(Fault::RetryAfter(_)) => return stamp(fault_answer(429)),
         Some(Fault::Conflict) => return stamp(fault_answer(409)),
-        Some(Fault::Truncated | Fault::DropAnswer | Fault::SlowAnswer(_) | Fault::Delay(_))
-        | None => {}
+        Some(Fault::Truncated | Fault::DropAnswer | Fault::SlowAnswer(_) | Fault::Delay(_)) | None => {}
     }
     let answer = if authorized || !Scope::Api.fits(&path) {
         next.run(request).await
@@ -171,30 +167,18 @@ fn fault_answer(status: u16) -> Response {
 async fn truncate(answer: Response) -> Response {
     let (parts, body) = answer.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    truncated(
-        parts.status.as_u16(),
-        "application/json",
-        &String::from_utf8_lossy(&body),
-    )
+    truncated(parts.status.as_u16(), "application/json", &String::from_utf8_lossy(&body))
 }
 
 /// The header that Connect puts on every answer, errors too.
 fn stamp(mut answer: Response) -> Response {
     let version = HeaderValue::from_static(VERSION);
-    answer
-        .headers_mut()
-        .insert("1password-connect-version", version);
+    answer.headers_mut().insert("1password-connect-version", version);
     answer
 }
 
 async fn health(State(world): State<Shared>) -> Json<Value> {
-    let sync = world.read(|world| {
-        if world.synced {
-            "ACTIVE"
-        } else {
-            "TOKEN_NEEDED"
-        }
-    });
+    let sync = world.read(|world| if world.synced { "ACTIVE" } else { "TOKEN_NEEDED" });
     Json(json!({
         "name": "1Password Connect API",
         "version": VERSION,
@@ -217,11 +201,7 @@ async fn show_vault(State(world): State<Shared>, Path(vault): Path<String>) -> A
     })
 }
 
-async fn list_items(
-    State(world): State<Shared>,
-    Path(vault): Path<String>,
-    query: Parameters,
-) -> Answer {
+async fn list_items(State(world): State<Shared>, Path(vault): Path<String>, query: Parameters) -> Answer {
     let summaries = world.read(|world| {
         check_vault(world, &vault)?;
         Ok(world.summaries(&vault))
@@ -229,21 +209,14 @@ async fn list_items(
     filtered(summaries, &query, "title")
 }
 
-async fn show_item(
-    State(world): State<Shared>,
-    Path((vault, item)): Path<(String, String)>,
-) -> Answer {
+async fn show_item(State(world): State<Shared>, Path((vault, item)): Path<(String, String)>) -> Answer {
     world.read(|world| {
         check_item(world, &vault, &item)?;
         found(world.item(&vault, &item), "item", &item)
     })
 }
 
-async fn create_item(
-    State(world): State<Shared>,
-    Path(vault): Path<String>,
-    Json(item): Json<Value>,
-) -> Answer {
+async fn create_item(State(world): State<Shared>, Path(vault): Path<String>, Json(item): Json<Value>) -> Answer {
     world.change(|world| {
         check_vault(world, &vault)?;
         let mut item = acceptable(item, &vault)?;
@@ -314,25 +287,19 @@ fn check_item(world: &World, vault: &str, item: &str) -> Result<(), Refusal> {
 }
 
 fn found(value: Option<Value>, kind: &str, id: &str) -> Answer {
-    value
-        .map(Json)
-        .ok_or_else(|| Refusal::new(404, format!("{kind} {id} not found")))
+    value.map(Json).ok_or_else(|| Refusal::new(404, format!("{kind} {id} not found")))
 }
 
 /// The pattern `^[\da-z]{26}$` of the vendor's document.
 fn is_id(text: &str) -> bool {
-    text.len() == 26
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+    text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
 }
 
 fn filtered(all: Vec<Value>, query: &Parameters, attribute: &str) -> Answer {
     let Some(filter) = query.get("filter") else {
         return Ok(Json(Value::Array(all)));
     };
-    let wanted = filter::value_of(filter, attribute)
-        .ok_or_else(|| Refusal::new(400, "Invalid filter parameter"))?;
+    let wanted = filter::value_of(filter, attribute).ok_or_else(|| Refusal::new(400, "Invalid filter parameter"))?;
     let is_wanted = |value: &Value| value.get(attribute).and_then(Value::as_str) == Some(&wanted);
     Ok(Json(all.into_iter().filter(is_wanted).collect()))
 }
@@ -344,20 +311,11 @@ fn acceptable(mut item: Value, vault: &str) -> Result<Value, Refusal> {
         return Err(Refusal::new(400, "Invalid item category"));
     }
     if item.pointer("/vault/id").and_then(Value::as_str) != Some(vault) {
-        return Err(Refusal::new(
-            400,
-            "The item's vault does not match the path",
-        ));
+        return Err(Refusal::new(400, "The item's vault does not match the path"));
     }
     let fields = item.get_mut("fields").and_then(Value::as_array_mut);
-    for field in fields
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
-    {
-        field
-            .entry("id")
-            .or_insert_with(|| json!(super::world::new_id()));
+    for field in fields.into_iter().flatten().filter_map(Value::as_object_mut) {
+        field.entry("id").or_insert_with(|| json!(super::world::new_id()));
         field.entry("type").or_insert(json!("STRING"));
     }
     Ok(item)

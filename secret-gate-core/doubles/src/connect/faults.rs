@@ -24,9 +24,7 @@ impl Scope {
         match self {
             Self::Everything => true,
             Self::Api => path.starts_with("/v1/"),
-            Self::Vault(id) => path
-                .strip_prefix("/v1/vaults/")
-                .is_some_and(|rest| rest.split('/').next() == Some(id)),
+            Self::Vault(id) => path.strip_prefix("/v1/vaults/").is_some_and(|rest| rest.split('/').next() == Some(id)),
         }
     }
 }
@@ -56,8 +54,7 @@ impl ConnectFaults {
 
     /// Hides a vault from the token: it is missing from the list, and asking for it or its items yields 403.
     pub fn forbid_vault(&self, id: &str) {
-        self.world
-            .change(|world| world.forbidden.insert(id.to_owned()));
+        self.world.change(|world| world.forbidden.insert(id.to_owned()));
     }
 
     /// Shows the vault to the token again.
@@ -67,18 +64,13 @@ impl ConnectFaults {
 
     /// Answers every request about this vault and its items with `status`; the vault stays in the list.
     pub fn fail_vault(&self, id: &str, status: u16) {
-        self.rule(
-            Scope::Vault(id.to_owned()),
-            Fault::Status(status),
-            Times::Always,
-        );
+        self.rule(Scope::Vault(id.to_owned()), Fault::Status(status), Times::Always);
     }
 
     /// Ends [`Self::fail_vault`] for this vault.
     pub fn heal_vault(&self, id: &str) {
         let healed = Scope::Vault(id.to_owned());
-        self.world
-            .change(|world| world.rules.remove(|scope, _| *scope == healed));
+        self.world.change(|world| world.rules.remove(|scope, _| *scope == healed));
     }
 
     /// Answers the next `calls` requests with `status`.
@@ -131,7 +123,6 @@ impl ConnectFaults {
     }
 
     fn rule(&self, scope: Scope, fault: Fault, times: Times) {
-        self.world
-            .change(|world| world.rules.set(scope, fault, times));
+        self.world.change(|world| world.rules.set(scope, fault, times));
     }
 }

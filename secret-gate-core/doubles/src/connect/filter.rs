@@ -19,14 +19,8 @@ mod tests {
 
     #[test]
     fn only_well_formed_equality_is_understood() {
-        assert_eq!(
-            value_of(r#"title eq "My db""#, "title").as_deref(),
-            Some("My db")
-        );
-        assert_eq!(
-            value_of(r#"Title EQ  "a \" b""#, "title").as_deref(),
-            Some("a \" b")
-        );
+        assert_eq!(value_of(r#"title eq "My db""#, "title").as_deref(), Some("My db"));
+        assert_eq!(value_of(r#"Title EQ  "a \" b""#, "title").as_deref(), Some("a \" b"));
         for bad in [
             "",
             "title",

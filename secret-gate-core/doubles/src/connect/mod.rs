@@ -92,10 +92,7 @@ impl ConnectDouble {
     }
 
     /// Adds an empty vault and returns its id. An empty `id` or `"auto"` picks a random one of the right form.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for its effect as often as for the id"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "called for its effect as often as for the id")]
     pub fn add_vault(&self, id: &str, name: &str) -> String {
         self.world.change(|world| world.add_vault(id, name))
     }
@@ -108,10 +105,7 @@ impl ConnectDouble {
     /// # Panics
     ///
     /// When there is no such vault: the test that calls is wrong.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for its effect as often as for the id"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "called for its effect as often as for the id")]
     #[track_caller]
     pub fn add_item(&self, vault_id: &str, item: Value) -> String {
         let id = self.world.change(|world| world.add_item(vault_id, item));
@@ -158,15 +152,10 @@ impl ConnectDouble {
     /// # Panics
     ///
     /// When there is no such item or vault: the test that calls is wrong.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for its effect as often as for the id"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "called for its effect as often as for the id")]
     #[track_caller]
     pub fn move_item(&self, item_id: &str, other_vault: &str) -> String {
-        let id = self
-            .world
-            .change(|world| world.move_item(item_id, other_vault));
+        let id = self.world.change(|world| world.move_item(item_id, other_vault));
         must_exist(id, "item or vault", &format!("{item_id} or {other_vault}"))
     }
 
@@ -186,10 +175,7 @@ impl ConnectDouble {
     /// # Errors
     ///
     /// [`DoubleError::TimedOut`] after ten seconds.
-    pub async fn wait_call(
-        &self,
-        fits: impl Fn(&Call) -> bool + Send,
-    ) -> Result<Call, DoubleError> {
+    pub async fn wait_call(&self, fits: impl Fn(&Call) -> bool + Send) -> Result<Call, DoubleError> {
         let look = move |world: &mut World| world.calls.iter().find(|call| fits(call)).cloned();
         self.world.expect("the awaited call to Connect", look).await
     }
@@ -217,10 +203,7 @@ impl ConnectDouble {
 }
 
 #[track_caller]
-#[expect(
-    clippy::panic,
-    reason = "a wrong id is a mistake in the test that gave it, and must not go unnoticed"
-)]
+#[expect(clippy::panic, reason = "a wrong id is a mistake in the test that gave it, and must not go unnoticed")]
 fn must_exist<T>(found: Option<T>, kind: &str, id: &str) -> T {
     match found {
         Some(found) => found,

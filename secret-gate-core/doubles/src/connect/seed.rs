@@ -8,29 +8,20 @@ use crate::error::DoubleError;
 pub(super) fn demo(world: &mut World) {
     let servers = world.add_vault("", "Servers");
     let accounts = world.add_vault("", "Accounts");
-    for (vault, item) in [
-        (&servers, database()),
-        (&servers, deploy_host()),
-        (&accounts, payment_key()),
-        (&accounts, mail_login()),
-    ] {
+    for (vault, item) in
+        [(&servers, database()), (&servers, deploy_host()), (&accounts, payment_key()), (&accounts, mail_login())]
+    {
         world.add_item(vault, item);
     }
 }
 
 pub(super) fn load(world: &mut World, document: &Value) -> Result<(), DoubleError> {
-    let no_list = || DoubleError::Seed {
-        what: "the items file has no list \"vaults\"".to_owned(),
-    };
-    let vaults = document
-        .get("vaults")
-        .and_then(Value::as_array)
-        .ok_or_else(no_list)?;
+    let no_list = || DoubleError::Seed { what: "the items file has no list \"vaults\"".to_owned() };
+    let vaults = document.get("vaults").and_then(Value::as_array).ok_or_else(no_list)?;
     for vault in vaults {
         let text = |member| vault.get(member).and_then(Value::as_str);
-        let name = text("name").ok_or_else(|| DoubleError::Seed {
-            what: "a vault in the items file has no \"name\"".to_owned(),
-        })?;
+        let name = text("name")
+            .ok_or_else(|| DoubleError::Seed { what: "a vault in the items file has no \"name\"".to_owned() })?;
         let id = world.add_vault(text("id").unwrap_or_default(), name);
         let items = vault.get("items").and_then(Value::as_array);
         for item in items.into_iter().flatten() {

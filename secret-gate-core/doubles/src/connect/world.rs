@@ -77,28 +77,17 @@ impl World {
             None => new_id(),
         };
         members.insert("id".to_owned(), json!(id));
-        members
-            .entry("vault")
-            .or_insert_with(|| json!({"id": vault}));
+        members.entry("vault").or_insert_with(|| json!({"id": vault}));
         members.entry("version").or_insert(json!(1));
         members.entry("createdAt").or_insert_with(|| json!(now()));
         members.entry("updatedAt").or_insert_with(|| json!(now()));
-        self.items.push(Item {
-            id: id.clone(),
-            vault: vault.to_owned(),
-            json,
-        });
+        self.items.push(Item { id: id.clone(), vault: vault.to_owned(), json });
         self.touch_vault(vault);
         Some(id)
     }
 
     /// Applies `edit`; `None` when there is no such item.
-    pub(super) fn edit(
-        &mut self,
-        id: &str,
-        bump: bool,
-        edit: impl FnOnce(&mut Value),
-    ) -> Option<()> {
+    pub(super) fn edit(&mut self, id: &str, bump: bool, edit: impl FnOnce(&mut Value)) -> Option<()> {
         let item = self.items.iter_mut().find(|item| item.id == id)?;
         edit(&mut item.json);
         if bump {
@@ -137,10 +126,7 @@ impl World {
 
     /// The vaults that the token sees, as the API shows them.
     pub(super) fn vaults(&self) -> Vec<Value> {
-        let seen = self
-            .vaults
-            .iter()
-            .filter(|vault| !self.forbidden.contains(&vault.id));
+        let seen = self.vaults.iter().filter(|vault| !self.forbidden.contains(&vault.id));
         seen.map(|vault| self.show_vault(vault)).collect()
     }
 
@@ -206,8 +192,7 @@ fn object(json: &mut Value) -> &mut Map<String, Value> {
 pub(super) fn new_id() -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     // Without entropy ids would repeat, but a machine that far gone runs no tests.
-    let mut bits =
-        u128::from(getrandom::u64().unwrap_or(0)) << 64 | u128::from(getrandom::u64().unwrap_or(0));
+    let mut bits = u128::from(getrandom::u64().unwrap_or(0)) << 64 | u128::from(getrandom::u64().unwrap_or(0));
     let mut id = String::with_capacity(26);
     for _ in 0..26 {
         let index = (bits % 32) as usize;

@@ -11,9 +11,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    control, methods, parameters::Parameters, refusal::Refusal, types::Call, world::World,
-};
+use super::{control, methods, parameters::Parameters, refusal::Refusal, types::Call, world::World};
 use crate::{
     fault::{Fate, Fault, HTML_PAGE},
     watched::Watched,
@@ -49,9 +47,7 @@ async fn call(
             at: arrived,
             status: None,
         });
-        world
-            .rules
-            .strike(|scope| scope == "*" || scope.eq_ignore_ascii_case(method))
+        world.rules.strike(|scope| scope == "*" || scope.eq_ignore_ascii_case(method))
     });
     let note = |status: StatusCode| {
         world.change(|world| {
@@ -99,8 +95,7 @@ async fn answer(
             return Some(Refusal::retry_after(seconds).into_response());
         }
         Some(Fault::Conflict) => return Some(Refusal::other_poller().into_response()),
-        Some(Fault::Truncated | Fault::DropAnswer | Fault::SlowAnswer(_) | Fault::Delay(_))
-        | None => {}
+        Some(Fault::Truncated | Fault::DropAnswer | Fault::SlowAnswer(_) | Fault::Delay(_)) | None => {}
     }
     let result = match (check_token(world, token), parameters) {
         (Err(refusal), _) => Err(refusal),
@@ -136,9 +131,5 @@ fn check_token(world: &Watched<World>, token: &str) -> Result<(), Refusal> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         id.parse::<u64>().is_ok() && secret.len() >= 30 && secret.bytes().all(fits)
     });
-    if has_form {
-        Err(Refusal::new(401, "Unauthorized"))
-    } else {
-        Err(Refusal::not_found())
-    }
+    if has_form { Err(Refusal::new(401, "Unauthorized")) } else { Err(Refusal::not_found()) }
 }

@@ -31,9 +31,7 @@ pub(super) fn routes() -> Router<Shared> {
 async fn messages(State(world): State<Shared>) -> Json<Value> {
     let messages = world.read(|world| {
         let messages = world.messages.iter();
-        messages
-            .map(super::world::Stored::public)
-            .collect::<Vec<_>>()
+        messages.map(super::world::Stored::public).collect::<Vec<_>>()
     });
     Json(json!(messages))
 }
@@ -45,9 +43,7 @@ async fn answers(State(world): State<Shared>) -> Json<Value> {
 async fn calls(State(world): State<Shared>) -> Json<Value> {
     let calls: Vec<_> = world.read(|world| {
         let calls = world.calls.iter();
-        calls
-            .map(|call| json!({"method": call.method, "status": call.status}))
-            .collect()
+        calls.map(|call| json!({"method": call.method, "status": call.status})).collect()
     });
     Json(json!(calls))
 }
@@ -73,10 +69,7 @@ async fn press(
     });
     match press {
         Some(press) => Ok(Json(json!({"callback_query_id": press}))),
-        None => Err((
-            StatusCode::NOT_FOUND,
-            "no such message or button\n".to_owned(),
-        )),
+        None => Err((StatusCode::NOT_FOUND, "no such message or button\n".to_owned())),
     }
 }
 

@@ -19,8 +19,7 @@ impl TelegramFaults {
 
     /// Any fault.
     pub fn set(&self, method: &str, fault: Fault, times: Times) {
-        self.world
-            .change(|world| world.rules.set(method.to_owned(), fault, times));
+        self.world.change(|world| world.rules.set(method.to_owned(), fault, times));
     }
 
     /// Takes the service down: every call that waits or comes ends without an answer, until [`Self::up`].
@@ -55,8 +54,7 @@ impl TelegramFaults {
 
     /// Sets a webhook, as another program with the same token might: `getUpdates` yields 409 until `deleteWebhook`.
     pub fn set_webhook(&self, url: &str) {
-        self.world
-            .change(|world| world.updates.webhook = Some(url.to_owned()));
+        self.world.change(|world| world.updates.webhook = Some(url.to_owned()));
     }
 
     /// Handles the next `calls` only after `duration`.

@@ -16,11 +16,7 @@ pub(super) struct Formatted {
 impl Formatted {
     /// Reads `text` in a parse mode (case-insensitive; empty means none). The error is what the Bot API says after
     /// `Bad Request: `.
-    pub(super) fn parse(
-        text: &str,
-        parse_mode: &str,
-        entities: Option<&Value>,
-    ) -> Result<Self, String> {
+    pub(super) fn parse(text: &str, parse_mode: &str, entities: Option<&Value>) -> Result<Self, String> {
         let parsed = match parse_mode.to_ascii_lowercase().as_str() {
             "" => Ok(Self::plain(text, entities)),
             "html" => html::parse(text),
@@ -56,22 +52,10 @@ impl Formatted {
     }
 
     /// Adds an entity from `offset` up to the present end, unless it is empty.
-    pub(super) fn close(
-        &mut self,
-        kind: &str,
-        offset: usize,
-        url: Option<String>,
-        language: Option<String>,
-    ) {
+    pub(super) fn close(&mut self, kind: &str, offset: usize, url: Option<String>, language: Option<String>) {
         let length = self.length - offset;
         if length > 0 {
-            self.entities.push(Entity {
-                kind: kind.to_owned(),
-                offset,
-                length,
-                url,
-                language,
-            });
+            self.entities.push(Entity { kind: kind.to_owned(), offset, length, url, language });
         }
     }
 
@@ -81,16 +65,10 @@ impl Formatted {
         let first = self.entities.iter().map(|entity| entity.offset).min();
         let leading = self.plain.len() - self.plain.trim_start().len();
         // White space that can be trimmed is one UTF-16 unit each.
-        let units = self
-            .plain
-            .chars()
-            .take_while(|character| character.is_whitespace())
-            .count();
+        let units = self.plain.chars().take_while(|character| character.is_whitespace()).count();
         if leading > 0 && first.is_none_or(|first| first >= units) {
             self.plain.drain(..leading);
-            self.entities
-                .iter_mut()
-                .for_each(|entity| entity.offset -= units);
+            self.entities.iter_mut().for_each(|entity| entity.offset -= units);
         }
         self.length = self.plain.encode_utf16().count();
         for entity in &mut self.entities {
@@ -101,11 +79,7 @@ impl Formatted {
 }
 
 fn read_entity(json: &Value) -> Option<Entity> {
-    let number = |member| {
-        json.get(member)?
-            .as_u64()
-            .and_then(|number| usize::try_from(number).ok())
-    };
+    let number = |member| json.get(member)?.as_u64().and_then(|number| usize::try_from(number).ok());
     let text = |member| json.get(member)?.as_str().map(str::to_owned);
     Some(Entity {
         kind: text("type")?,

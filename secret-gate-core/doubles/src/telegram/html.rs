@@ -21,10 +21,7 @@ pub(super) fn parse(source: &str) -> Result<Formatted, String> {
     }
     match open.last() {
         None => Ok(text),
-        Some(tag) => Err(format!(
-            "Can't find end tag corresponding to start tag \"{}\"",
-            tag.name
-        )),
+        Some(tag) => Err(format!("Can't find end tag corresponding to start tag \"{}\"", tag.name)),
     }
 }
 
@@ -100,9 +97,7 @@ impl<'a> Reader<'a> {
 
     fn take_while(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
-        let end = rest
-            .find(|character| !fits(character))
-            .unwrap_or(rest.len());
+        let end = rest.find(|character| !fits(character)).unwrap_or(rest.len());
         self.at += end;
         rest.get(..end).unwrap_or_default()
     }
@@ -171,9 +166,7 @@ impl<'a> Reader<'a> {
             "blockquote",
         ];
         if !known.contains(&name.as_str()) {
-            return Err(format!(
-                "Unsupported start tag \"{name}\" at byte offset {begin}"
-            ));
+            return Err(format!("Unsupported start tag \"{name}\" at byte offset {begin}"));
         }
         let mut argument = None;
         loop {
@@ -190,29 +183,18 @@ impl<'a> Reader<'a> {
         }
         self.at += 1;
         if name == "span" && argument.is_none() {
-            return Err(format!(
-                "Tag \"span\" must have class \"tg-spoiler\" at byte offset {begin}"
-            ));
+            return Err(format!("Tag \"span\" must have class \"tg-spoiler\" at byte offset {begin}"));
         }
-        Ok(Open {
-            name,
-            argument,
-            offset: text.length(),
-            byte: text.plain.len(),
-        })
+        Ok(Open { name, argument, offset: text.length(), byte: text.plain.len() })
     }
 
     /// Reads one attribute and returns its value when the tag has a use for it.
     fn attribute(&mut self, tag: &str, begin: usize) -> Result<Option<String>, String> {
         let unclosed = || format!("Unclosed start tag at byte offset {begin}");
         let ends = |character: char| character.is_whitespace() || "=>/\"'".contains(character);
-        let name = self
-            .take_while(|character| !ends(character))
-            .to_ascii_lowercase();
+        let name = self.take_while(|character| !ends(character)).to_ascii_lowercase();
         if name.is_empty() {
-            return Err(format!(
-                "Empty attribute name in the tag \"{tag}\" at byte offset {begin}"
-            ));
+            return Err(format!("Empty attribute name in the tag \"{tag}\" at byte offset {begin}"));
         }
         self.skip_space();
         let value = match self.peek() {
@@ -239,8 +221,7 @@ impl<'a> Reader<'a> {
     /// `None` when the source ends first.
     fn attribute_value(&mut self) -> Option<String> {
         let Some(quote) = self.peek().filter(|quote| "\"'".contains(*quote)) else {
-            let bare =
-                |character: char| character.is_ascii_alphanumeric() || ".-".contains(character);
+            let bare = |character: char| character.is_ascii_alphanumeric() || ".-".contains(character);
             let value = self.take_while(bare).to_ascii_lowercase();
             return self.peek().map(|_| value);
         };
@@ -288,11 +269,7 @@ mod tests {
     fn known_tags_become_entities_in_utf16_units() {
         let text = parse("😀 <b>Secret</b> &lt;<code>a&amp;b</code>&gt; &#x41;&nbsp;").unwrap();
         assert_eq!(text.plain, "😀 Secret <a&b> A&nbsp;");
-        let found: Vec<_> = text
-            .entities
-            .iter()
-            .map(|e| (e.kind.as_str(), e.offset, e.length))
-            .collect();
+        let found: Vec<_> = text.entities.iter().map(|e| (e.kind.as_str(), e.offset, e.length)).collect();
         assert_eq!(found, [("bold", 3, 6), ("code", 11, 3)]);
     }
 
@@ -303,19 +280,9 @@ mod tests {
             "<blockquote expandable>z</blockquote><pre><code class=\"language-rust\">fn</code></pre>",
         ))
         .unwrap();
-        let kinds: Vec<_> = text
-            .entities
-            .iter()
-            .map(|entity| entity.kind.as_str())
-            .collect();
-        assert_eq!(
-            kinds,
-            ["text_link", "spoiler", "expandable_blockquote", "pre"]
-        );
-        assert_eq!(
-            text.entities[0].url.as_deref(),
-            Some("https://example.com/?a=1&b=2")
-        );
+        let kinds: Vec<_> = text.entities.iter().map(|entity| entity.kind.as_str()).collect();
+        assert_eq!(kinds, ["text_link", "spoiler", "expandable_blockquote", "pre"]);
+        assert_eq!(text.entities[0].url.as_deref(), Some("https://example.com/?a=1&b=2"));
         assert_eq!(text.entities[3].language.as_deref(), Some("rust"));
     }
 
@@ -324,21 +291,12 @@ mod tests {
         for (source, complaint) in [
             ("a < b", "Unsupported start tag \"\" at byte offset 2"),
             ("a <br> b", "Unsupported start tag \"br\" at byte offset 2"),
-            (
-                "<b>x",
-                "Can't find end tag corresponding to start tag \"b\"",
-            ),
+            ("<b>x", "Can't find end tag corresponding to start tag \"b\""),
             ("x</b>", "Unexpected end tag at byte offset 1"),
             ("<b", "Unclosed start tag at byte offset 0"),
             ("<b>x</b", "Unclosed end tag at byte offset 4"),
-            (
-                "<b><i>x</b></i>",
-                "Unmatched end tag at byte offset 7, expected \"</i>\", found \"</b>\"",
-            ),
-            (
-                "<span>x</span>",
-                "Tag \"span\" must have class \"tg-spoiler\" at byte offset 0",
-            ),
+            ("<b><i>x</b></i>", "Unmatched end tag at byte offset 7, expected \"</i>\", found \"</b>\""),
+            ("<span>x</span>", "Tag \"span\" must have class \"tg-spoiler\" at byte offset 0"),
         ] {
             match parse(source) {
                 Err(actual) => assert_eq!(actual, complaint, "{source}"),

@@ -16,8 +16,7 @@ pub(super) fn parse(source: &str) -> Result<Formatted, String> {
                 rest = after.get(1..).unwrap_or_default();
             }
             ('_' | '*' | '`' | '[', _) => {
-                let unended =
-                    || format!("Can't find end of the entity starting at byte offset {begin}");
+                let unended = || format!("Can't find end of the entity starting at byte offset {begin}");
                 rest = entity(character, after, &mut text).ok_or_else(unended)?;
             }
             _ => {
@@ -51,8 +50,7 @@ fn entity<'a>(start: char, after: &'a str, text: &mut Formatted) -> Option<&'a s
             let (body, rest) = after.split_once(']')?;
             inside(body);
             // Without an address the brackets merely disappear.
-            let Some((url, rest)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'))
-            else {
+            let Some((url, rest)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) else {
                 return Some(rest);
             };
             text.close("text_link", offset, Some(url.to_owned()), None);
@@ -72,11 +70,8 @@ fn entity<'a>(start: char, after: &'a str, text: &mut Formatted) -> Option<&'a s
 fn split_language(block: &str) -> (Option<String>, &str) {
     let end = block.find(|character: char| character.is_whitespace() || character == '`');
     let (language, rest) = block.split_at(end.unwrap_or(0));
-    let (language, rest) = if language.is_empty() || rest.starts_with('`') {
-        (None, block)
-    } else {
-        (Some(language.to_owned()), rest)
-    };
+    let (language, rest) =
+        if language.is_empty() || rest.starts_with('`') { (None, block) } else { (Some(language.to_owned()), rest) };
     (language, rest.strip_prefix('\n').unwrap_or(rest))
 }
 
@@ -88,11 +83,7 @@ mod tests {
     fn entities_do_not_nest_and_code_knows_no_escapes() {
         let text = parse("*a_b* `x\\_y` \\_z [t](https://e.example)").unwrap();
         assert_eq!(text.plain, "a_b x\\_y _z t");
-        let kinds: Vec<_> = text
-            .entities
-            .iter()
-            .map(|entity| entity.kind.as_str())
-            .collect();
+        let kinds: Vec<_> = text.entities.iter().map(|entity| entity.kind.as_str()).collect();
         assert_eq!(kinds, ["bold", "code", "text_link"]);
     }
 
@@ -100,10 +91,7 @@ mod tests {
     fn a_lone_mark_is_refused() {
         for source in ["snake_case", "5 * 3", "`a\\`b`", "[x"] {
             let complaint = parse(source).unwrap_err();
-            assert!(
-                complaint.starts_with("Can't find end of the entity"),
-                "{source}: {complaint}"
-            );
+            assert!(complaint.starts_with("Can't find end of the entity"), "{source}: {complaint}");
         }
     }
 }

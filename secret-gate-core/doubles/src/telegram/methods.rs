@@ -1,9 +1,6 @@
 //! What each method of the Bot API does.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "assigning to a member of a JSON object that was made here cannot fail"
-)]
+#![expect(clippy::indexing_slicing, reason = "assigning to a member of a JSON object that was made here cannot fail")]
 
 use std::time::Instant;
 
@@ -42,20 +39,12 @@ const LONGEST_ANSWER: usize = 200;
 
 /// The document's spelling of a method; names are case-insensitive.
 pub(super) fn canonical(method: &str) -> Option<&'static str> {
-    METHODS
-        .into_iter()
-        .find(|known| known.eq_ignore_ascii_case(method))
+    METHODS.into_iter().find(|known| known.eq_ignore_ascii_case(method))
 }
 
 /// Handles a call, named by its canonical method.
-pub(super) async fn handle(
-    world: &Watched<World>,
-    method: &str,
-    parameters: &Parameters,
-) -> Result<Value, Refusal> {
-    let now = |act: fn(&mut World, &Parameters) -> Result<Value, Refusal>| {
-        world.change(|world| act(world, parameters))
-    };
+pub(super) async fn handle(world: &Watched<World>, method: &str, parameters: &Parameters) -> Result<Value, Refusal> {
+    let now = |act: fn(&mut World, &Parameters) -> Result<Value, Refusal>| world.change(|world| act(world, parameters));
     match method {
         "getMe" => now(get_me),
         "getChat" => now(get_chat),
@@ -128,10 +117,7 @@ fn edit_message_reply_markup(world: &mut World, parameters: &Parameters) -> Resu
     let markup = markup(parameters)?;
     let (chat, message) = message_to_edit(world, parameters)?;
     check_buttons(markup.as_ref())?;
-    world.edit(chat, message, |old| Content {
-        markup,
-        ..old.clone()
-    })
+    world.edit(chat, message, |old| Content { markup, ..old.clone() })
 }
 
 fn answer_callback_query(world: &mut World, parameters: &Parameters) -> Result<Value, Refusal> {
@@ -159,9 +145,7 @@ fn delete_webhook(world: &mut World, parameters: &Parameters) -> Result<Value, R
 fn set_webhook(world: &mut World, parameters: &Parameters) -> Result<Value, Refusal> {
     let url = parameters.text("url");
     if !url.is_empty() && !url.starts_with("https://") {
-        return Err(Refusal::bad(
-            "bad webhook: An HTTPS URL must be provided for webhook",
-        ));
+        return Err(Refusal::bad("bad webhook: An HTTPS URL must be provided for webhook"));
     }
     let allowed = structure(parameters, "allowed_updates")?;
     delete_webhook(world, parameters)?;
@@ -207,16 +191,11 @@ fn formatted(parameters: &Parameters) -> Result<Formatted, Refusal> {
         return Err(Refusal::bad("message text is empty"));
     }
     let entities = structure(parameters, "entities")?;
-    Formatted::parse(text, parameters.text("parse_mode"), entities.as_ref())
-        .map_err(|reason| Refusal::bad(&reason))
+    Formatted::parse(text, parameters.text("parse_mode"), entities.as_ref()).map_err(|reason| Refusal::bad(&reason))
 }
 
 /// The last checks, which the service makes once it knows the chat.
-fn content(
-    parameters: &Parameters,
-    formatted: Formatted,
-    markup: Option<Value>,
-) -> Result<Content, Refusal> {
+fn content(parameters: &Parameters, formatted: Formatted, markup: Option<Value>) -> Result<Content, Refusal> {
     if formatted.length() == 0 {
         return Err(Refusal::bad("message text is empty"));
     }
@@ -224,11 +203,7 @@ fn content(
         return Err(Refusal::bad("message is too long"));
     }
     check_buttons(markup.as_ref())?;
-    Ok(Content {
-        text: parameters.text("text").to_owned(),
-        formatted,
-        markup,
-    })
+    Ok(Content { text: parameters.text("text").to_owned(), formatted, markup })
 }
 
 /// The inline keyboard, if there is one with buttons. Other kinds of markup are accepted and ignored.
@@ -242,13 +217,10 @@ fn markup(parameters: &Parameters) -> Result<Option<Value>, Refusal> {
     let Some(rows) = markup.get("inline_keyboard") else {
         return Ok(None);
     };
-    let rows = rows.as_array().ok_or_else(|| {
-        Refusal::bad("can't parse inline keyboard: Field \"inline_keyboard\" must be of type Array")
-    })?;
-    let full: Vec<&Value> = rows
-        .iter()
-        .filter(|row| row.as_array().is_some_and(|row| !row.is_empty()))
-        .collect();
+    let rows = rows
+        .as_array()
+        .ok_or_else(|| Refusal::bad("can't parse inline keyboard: Field \"inline_keyboard\" must be of type Array"))?;
+    let full: Vec<&Value> = rows.iter().filter(|row| row.as_array().is_some_and(|row| !row.is_empty())).collect();
     Ok((!full.is_empty()).then(|| json!({"inline_keyboard": full})))
 }
 
@@ -263,23 +235,10 @@ fn check_buttons(markup: Option<&Value>) -> Result<(), Refusal> {
         "switch_inline_query_chosen_chat",
         "copy_text",
     ];
-    let rows = markup
-        .and_then(|markup| markup.get("inline_keyboard"))
-        .and_then(Value::as_array);
-    for button in rows
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_array)
-        .flatten()
-    {
-        if button
-            .get("text")
-            .and_then(Value::as_str)
-            .is_none_or(str::is_empty)
-        {
-            return Err(Refusal::bad(
-                "can't parse inline keyboard button: Field \"text\" must be non-empty",
-            ));
+    let rows = markup.and_then(|markup| markup.get("inline_keyboard")).and_then(Value::as_array);
+    for button in rows.into_iter().flatten().filter_map(Value::as_array).flatten() {
+        if button.get("text").and_then(Value::as_str).is_none_or(str::is_empty) {
+            return Err(Refusal::bad("can't parse inline keyboard button: Field \"text\" must be non-empty"));
         }
         if !ACTIONS.iter().any(|action| button.get(action).is_some()) {
             return Err(Refusal::bad(
@@ -295,11 +254,6 @@ fn check_buttons(markup: Option<&Value>) -> Result<(), Refusal> {
 }
 
 fn structure(parameters: &Parameters, name: &str) -> Result<Option<Value>, Refusal> {
-    let no_json = |_| {
-        Refusal::bad(&format!(
-            "can't parse {} JSON object",
-            name.replace('_', " ")
-        ))
-    };
+    let no_json = |_| Refusal::bad(&format!("can't parse {} JSON object", name.replace('_', " ")));
     parameters.structure(name).map_err(no_json)
 }

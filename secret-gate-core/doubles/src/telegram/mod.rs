@@ -28,9 +28,7 @@ use tokio::sync::watch;
 use crate::{error::DoubleError, watched::Watched, wire::Server};
 
 pub use faults::TelegramFaults;
-pub use types::{
-    Button, Call, CallbackAnswer, ChatKind, Edit, Entity, Message, PressId, RawPress, User,
-};
+pub use types::{Button, Call, CallbackAnswer, ChatKind, Edit, Entity, Message, PressId, RawPress, User};
 
 use world::World;
 
@@ -106,8 +104,7 @@ impl TelegramDouble {
     /// The bot's messages as they stand, oldest first.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
-        self.world
-            .read(|world| world.messages.iter().map(world::Stored::public).collect())
+        self.world.read(|world| world.messages.iter().map(world::Stored::public).collect())
     }
 
     /// Waits for a message that fits, those sent before the call included, and returns the oldest.
@@ -115,17 +112,9 @@ impl TelegramDouble {
     /// # Errors
     ///
     /// [`DoubleError::TimedOut`] after ten seconds.
-    pub async fn wait_message(
-        &self,
-        fits: impl Fn(&Message) -> bool + Send,
-    ) -> Result<Message, DoubleError> {
-        let find = move |world: &mut World| {
-            world
-                .messages
-                .iter()
-                .map(world::Stored::public)
-                .find(|message| fits(message))
-        };
+    pub async fn wait_message(&self, fits: impl Fn(&Message) -> bool + Send) -> Result<Message, DoubleError> {
+        let find =
+            move |world: &mut World| world.messages.iter().map(world::Stored::public).find(|message| fits(message));
         self.world.expect("the awaited message", find).await
     }
 
@@ -141,14 +130,10 @@ impl TelegramDouble {
     ) -> Result<Message, DoubleError> {
         let find = move |world: &mut World| {
             let mut messages = world.messages.iter();
-            let message = messages
-                .find(|message| message.message_id == message_id)?
-                .public();
+            let message = messages.find(|message| message.message_id == message_id)?.public();
             (!message.edits.is_empty() && fits(&message)).then_some(message)
         };
-        self.world
-            .expect(format!("the awaited edit of message {message_id}"), find)
-            .await
+        self.world.expect(format!("the awaited edit of message {message_id}"), find).await
     }
 
     /// Lets user `from` press a button, once the message shows it. `button` is the button's data, or the beginning of
@@ -157,23 +142,13 @@ impl TelegramDouble {
     /// # Errors
     ///
     /// [`DoubleError::TimedOut`] when the message shows no such button within ten seconds.
-    pub async fn press(
-        &self,
-        message_id: i64,
-        button: &str,
-        from: i64,
-    ) -> Result<PressId, DoubleError> {
+    pub async fn press(&self, message_id: i64, button: &str, from: i64) -> Result<PressId, DoubleError> {
         let what = format!("a button \"{button}\" on message {message_id}");
-        self.world
-            .expect(what, |world| world.press(message_id, button, from))
-            .await
+        self.world.expect(what, |world| world.press(message_id, button, from)).await
     }
 
     /// Sends the bot a press with every piece chosen freely.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "called for its effect as often as for the id"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "called for its effect as often as for the id")]
     pub fn press_raw(&self, press: RawPress) -> PressId {
         self.world.change(|world| world.press_raw(press))
     }
@@ -200,11 +175,7 @@ impl TelegramDouble {
     /// Sends the bot an update of any content, such as a kind that its library does not know. The
     /// `update_id` is filled in. `update` must be a JSON object, or it becomes an empty one.
     pub fn push_update(&self, update: Value) {
-        let update = if update.is_object() {
-            update
-        } else {
-            json!({})
-        };
+        let update = if update.is_object() { update } else { json!({}) };
         self.world.change(|world| world.updates.push(update));
     }
 
@@ -222,9 +193,7 @@ impl TelegramDouble {
     pub async fn wait_answer(&self, press: &PressId) -> Result<CallbackAnswer, DoubleError> {
         let find = move |world: &mut World| {
             let mut answers = world.answers.iter();
-            answers
-                .find(|answer| answer.callback_query_id == press.as_str())
-                .cloned()
+            answers.find(|answer| answer.callback_query_id == press.as_str()).cloned()
         };
         self.world.expect("the answer to a press", find).await
     }
@@ -256,14 +225,9 @@ impl TelegramDouble {
     /// # Errors
     ///
     /// [`DoubleError::TimedOut`] after ten seconds.
-    pub async fn wait_call(
-        &self,
-        fits: impl Fn(&Call) -> bool + Send,
-    ) -> Result<Call, DoubleError> {
+    pub async fn wait_call(&self, fits: impl Fn(&Call) -> bool + Send) -> Result<Call, DoubleError> {
         let find = move |world: &mut World| world.calls.iter().find(|call| fits(call)).cloned();
-        self.world
-            .expect("the awaited call to Telegram", find)
-            .await
+        self.world.expect("the awaited call to Telegram", find).await
     }
 
     /// Forgets the calls so far. Calls that still wait for their answer are forgotten too.

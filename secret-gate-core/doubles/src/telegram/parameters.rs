@@ -19,14 +19,9 @@ impl Parameters {
         let Query(query) = request.extract_parts::<Query<Pairs>>().await.ok()?;
         let mut all = Self(strings(query));
         let content_type = request.headers().get(header::CONTENT_TYPE);
-        let content_type = content_type
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         if content_type.starts_with("application/json") {
-            let Json(body) = request
-                .extract::<Json<Map<String, Value>>, _>()
-                .await
-                .ok()?;
+            let Json(body) = request.extract::<Json<Map<String, Value>>, _>().await.ok()?;
             all.0.extend(body);
         } else if content_type.starts_with("application/x-www-form-urlencoded") {
             let Form(body) = request.extract::<Form<Pairs>, _>().await.ok()?;
@@ -52,9 +47,7 @@ impl Parameters {
 
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
         let value = self.0.get(name)?;
-        value
-            .as_i64()
-            .or_else(|| value.as_str()?.trim().parse().ok())
+        value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
     }
 
     /// A boolean; false when absent.
@@ -80,8 +73,5 @@ impl Parameters {
 }
 
 fn strings(pairs: Pairs) -> Map<String, Value> {
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name, Value::String(value)))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect()
 }

@@ -1,9 +1,6 @@
 //! How the Bot API says no.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "assigning to a member of a JSON object that was made here cannot fail"
-)]
+#![expect(clippy::indexing_slicing, reason = "assigning to a member of a JSON object that was made here cannot fail")]
 
 use axum::{
     Json,
@@ -22,11 +19,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: u16, description: impl Into<String>) -> Self {
-        Self {
-            status,
-            description: description.into(),
-            parameters: Map::new(),
-        }
+        Self { status, description: description.into(), parameters: Map::new() }
     }
 
     /// A 400 with this reason after `Bad Request: `.
@@ -54,16 +47,12 @@ impl Refusal {
     }
 
     pub(super) fn retry_after(seconds: u64) -> Self {
-        Self::new(429, format!("Too Many Requests: retry after {seconds}"))
-            .with("retry_after", seconds)
+        Self::new(429, format!("Too Many Requests: retry after {seconds}")).with("retry_after", seconds)
     }
 
     pub(super) fn of_status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self::new(
-            status.as_u16(),
-            status.canonical_reason().unwrap_or("Error"),
-        )
+        Self::new(status.as_u16(), status.canonical_reason().unwrap_or("Error"))
     }
 
     pub(super) fn with(mut self, parameter: &str, value: impl Into<Value>) -> Self {
@@ -74,8 +63,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut body =
-            json!({"ok": false, "error_code": self.status, "description": self.description});
+        let mut body = json!({"ok": false, "error_code": self.status, "description": self.description});
         if !self.parameters.is_empty() {
             body["parameters"] = Value::Object(self.parameters);
         }

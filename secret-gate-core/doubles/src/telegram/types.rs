@@ -21,11 +21,7 @@ impl User {
     /// A user without a user name.
     #[must_use]
     pub fn new(id: i64, first_name: &str) -> Self {
-        Self {
-            id,
-            first_name: first_name.to_owned(),
-            username: None,
-        }
+        Self { id, first_name: first_name.to_owned(), username: None }
     }
 
     /// The same user with this user name.
@@ -159,13 +155,7 @@ impl RawPress {
     /// A press that names a message.
     #[must_use]
     pub fn new(chat_id: i64, message_id: i64, data: &str, from: User) -> Self {
-        Self {
-            chat_id,
-            message_id,
-            data: Some(data.to_owned()),
-            from,
-            with_message: true,
-        }
+        Self { chat_id, message_id, data: Some(data.to_owned()), from, with_message: true }
     }
 }
 

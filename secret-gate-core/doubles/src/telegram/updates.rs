@@ -1,9 +1,6 @@
 //! The queue of updates for the bot, and the life of a press from the finger to its answer.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "assigning to a member of a JSON object that was made here cannot fail"
-)]
+#![expect(clippy::indexing_slicing, reason = "assigning to a member of a JSON object that was made here cannot fail")]
 
 use std::time::{Duration, Instant};
 
@@ -78,11 +75,7 @@ impl Updates {
     /// Remembers what the bot wants to get; absent means as before, and an empty list means the usual kinds.
     pub(super) fn allow(&mut self, kinds: Option<&Value>) {
         if let Some(kinds) = kinds.and_then(Value::as_array) {
-            self.allowed = kinds
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
+            self.allowed = kinds.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         }
     }
 
@@ -106,10 +99,7 @@ impl Updates {
     }
 
     pub(super) fn delivered(&self, press: &PressId) -> Option<Instant> {
-        self.presses
-            .iter()
-            .find(|known| known.id == *press)?
-            .delivered
+        self.presses.iter().find(|known| known.id == *press)?.delivered
     }
 
     pub(super) fn expire(&mut self, press: &PressId) {
@@ -153,22 +143,12 @@ impl World {
             text.starts_with(button) || words.starts_with(button)
         };
         let mut buttons = message.content.keyboard().into_iter().flatten();
-        let button = buttons.find(|known| {
-            !known.data.is_empty() && (known.data == button || is_meant(&known.text))
-        })?;
-        Some(self.press_raw(RawPress::new(
-            chat_id,
-            message_id,
-            &button.data,
-            self.user(from),
-        )))
+        let button = buttons.find(|known| !known.data.is_empty() && (known.data == button || is_meant(&known.text)))?;
+        Some(self.press_raw(RawPress::new(chat_id, message_id, &button.data, self.user(from))))
     }
 
     pub(super) fn press_raw(&mut self, press: RawPress) -> PressId {
-        let id = PressId(format!(
-            "{}",
-            430_000_000_000_000_000 + self.updates.next_update_id
-        ));
+        let id = PressId(format!("{}", 430_000_000_000_000_000 + self.updates.next_update_id));
         let mut query = json!({
             "id": id,
             "from": show_user(&press.from),
@@ -187,12 +167,7 @@ impl World {
             };
         }
         let update_id = self.updates.push(json!({"callback_query": query}));
-        self.updates.presses.push(Press {
-            id: id.clone(),
-            update_id,
-            delivered: None,
-            answerable: true,
-        });
+        self.updates.presses.push(Press { id: id.clone(), update_id, delivered: None, answerable: true });
         id
     }
 
@@ -201,9 +176,7 @@ impl World {
         let mut presses = self.updates.presses.iter_mut();
         let press = presses
             .find(|press| press.id.0 == answer.callback_query_id && press.answerable)
-            .ok_or_else(|| {
-                Refusal::bad("query is too old and response timeout expired or query ID is invalid")
-            })?;
+            .ok_or_else(|| Refusal::bad("query is too old and response timeout expired or query ID is invalid"))?;
         press.answerable = false;
         self.answers.push(answer);
         Ok(())
@@ -223,9 +196,7 @@ pub(super) async fn get_updates(
         if world.updates.webhook.is_some() {
             return Err(Refusal::webhook_active());
         }
-        world
-            .updates
-            .confirm(parameters.integer("offset").unwrap_or(0));
+        world.updates.confirm(parameters.integer("offset").unwrap_or(0));
         world.updates.allow(allowed);
         world.updates.poller += 1;
         Ok(world.updates.poller)
@@ -235,10 +206,7 @@ pub(super) async fn get_updates(
             return Some(Err(Refusal::other_poller()));
         }
         if world.updates.webhook.is_some() {
-            return Some(Err(Refusal::new(
-                409,
-                "Conflict: terminated by setWebhook request",
-            )));
+            return Some(Err(Refusal::new(409, "Conflict: terminated by setWebhook request")));
         }
         let ready = world.updates.queue.iter().take(limit);
         let ready: Vec<Value> = ready.map(|update| update.json.clone()).collect();

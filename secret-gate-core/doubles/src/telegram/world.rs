@@ -1,9 +1,6 @@
 //! What the service knows: chats, messages, what the bot may still get, and how it is broken at the moment.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "assigning to a member of a JSON object that was made here cannot fail"
-)]
+#![expect(clippy::indexing_slicing, reason = "assigning to a member of a JSON object that was made here cannot fail")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -102,8 +99,10 @@ impl World {
             return Err(Refusal::new(403, "Forbidden: bot was blocked by the user"));
         }
         match self.migrated.get(&id) {
-            Some(supergroup) => Err(Refusal::bad("group chat was upgraded to a supergroup chat")
-                .with("migrate_to_chat_id", *supergroup)),
+            Some(supergroup) => {
+                Err(Refusal::bad("group chat was upgraded to a supergroup chat")
+                    .with("migrate_to_chat_id", *supergroup))
+            }
             None => Ok(()),
         }
     }
@@ -135,9 +134,7 @@ impl World {
             .find(|message| message.chat_id == chat_id && message.message_id == message_id)
             .ok_or_else(|| Refusal::bad("message to edit not found"))?;
         let content = alter(&message.content);
-        if content.formatted == message.content.formatted
-            && content.markup == message.content.markup
-        {
+        if content.formatted == message.content.formatted && content.markup == message.content.markup {
             return Err(Refusal::bad(
                 "message is not modified: specified new message content and reply markup are exactly the same as a \
                  current content and reply markup of the message",
@@ -169,12 +166,7 @@ impl World {
 
     /// The `User` of the bot itself, without what only `getMe` tells.
     pub(super) fn show_bot(&self) -> Value {
-        let id: i64 = self
-            .token
-            .split(':')
-            .next()
-            .and_then(|id| id.parse().ok())
-            .unwrap_or(0);
+        let id: i64 = self.token.split(':').next().and_then(|id| id.parse().ok()).unwrap_or(0);
         json!({"id": id, "is_bot": true, "first_name": "Gate", "username": "gate_double_bot"})
     }
 
@@ -226,17 +218,10 @@ impl World {
 
 impl Content {
     pub(super) fn keyboard(&self) -> Vec<Vec<Button>> {
-        let rows = self
-            .markup
-            .as_ref()
-            .and_then(|markup| markup.get("inline_keyboard"));
+        let rows = self.markup.as_ref().and_then(|markup| markup.get("inline_keyboard"));
         let rows = rows.and_then(Value::as_array).into_iter().flatten();
-        let button = |button: &Value| Button {
-            text: member(button, "text"),
-            data: member(button, "callback_data"),
-        };
-        rows.map(|row| row.as_array().into_iter().flatten().map(button).collect())
-            .collect()
+        let button = |button: &Value| Button { text: member(button, "text"), data: member(button, "callback_data") };
+        rows.map(|row| row.as_array().into_iter().flatten().map(button).collect()).collect()
     }
 }
 
@@ -265,14 +250,9 @@ pub(super) fn show_user(user: &User) -> Value {
 }
 
 pub(super) fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn member(json: &Value, name: &str) -> String {
-    json.get(name)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -1,1 +1,165 @@
-//! Approvals over a Telegram bot.
+//! Questions go to a Telegram chat, and buttons under them decide.
+//!
+//! A press counts only from the configured chat, on the question's own message, by an allowed user, while the gate
+//! holds the question open; every other press is told why it changed nothing. Sending happens in the caller's task,
+//! each press and each message's later changes in tasks of their own, so that no slow answer of Telegram holds up
+//! anything else.
+//!
+//! # The token
+//! It is part of every URL of the Bot API. Nothing here prints it: `Debug` leaves it out, and errors are rebuilt
+//! without URLs. Of the crates underneath, `reqwest` 0.12 and `hyper-util` can write URLs, through `log` and `tracing`
+//! at debug and trace level; a program that lets users choose log levels should keep those targets at `info`, see
+//! [`LEAKY_LOG_TARGETS`].
+
+mod api;
+mod builder;
+mod failure;
+mod keyboard;
+mod pause;
+mod poll;
+mod post;
+mod press;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use self::api::Api;
+use self::failure::Failure;
+use self::poll::Health;
+use self::post::Posts;
+use self::press::Polling;
+use super::{Approver, ApproverError, Ballot, Posted, Question, message};
+use crate::SecretValue;
+use crate::sync::lock;
+
+pub use api::ChatKind;
+pub use builder::{TelegramBuilder, TelegramError};
+
+/// Asks in a Telegram chat.
+///
+/// It listens for presses from [`TelegramBuilder::start`] until [`stop`](Self::stop), or until it is dropped.
+///
+/// ```no_run
+/// use secret_gate_core::approver::TelegramApprover;
+/// use secret_gate_core::{Approver, SecretValue};
+///
+/// # async fn run(token: String) -> Result<(), Box<dyn std::error::Error>> {
+/// let approver = TelegramApprover::builder(SecretValue::new(token), -1001234567890)
+///     .approver_ids([4711])
+///     .start()?;
+/// approver.check().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TelegramApprover {
+    api: Api,
+    posts: Arc<Posts>,
+    health: watch::Receiver<Health>,
+    chat: Mutex<Option<ChatKind>>,
+    runtime: Handle,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    _stops_when_dropped: DropGuard,
+}
+
+impl TelegramApprover {
+    /// Collects what the approver needs: at least a bot's token, and the chat that gets the questions (negative for
+    /// groups).
+    pub fn builder(token: SecretValue, chat_id: i64) -> TelegramBuilder {
+        TelegramBuilder::new(token, chat_id)
+    }
+
+    fn listen(api: Api, approvers: Option<BTreeSet<u64>>, runtime: Handle) -> Self {
+        let posts = Arc::new(Posts::default());
+        let (reported, health) = watch::channel(Health::Starting);
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let polling = Arc::new(Polling { api: api.clone(), approvers, posts: Arc::clone(&posts) });
+        tasks.spawn_on(poll::run(polling, reported, tasks.clone(), stop.clone()), &runtime);
+        let guard = stop.clone().drop_guard();
+        Self { api, posts, health, chat: Mutex::new(None), runtime, tasks, stop, _stops_when_dropped: guard }
+    }
+
+    /// Whether the chat is one person's, a group or a channel. Asks Telegram once and remembers the answer.
+    ///
+    /// # Errors
+    /// [`ApproverError::Unreachable`] when Telegram does not say, with what to do about it.
+    pub async fn chat_kind(&self) -> Result<ChatKind, ApproverError> {
+        let known = *lock(&self.chat);
+        if let Some(kind) = known {
+            return Ok(kind);
+        }
+        let kind = self.api.chat_kind().await.map_err(|failure| unreachable(&failure))?;
+        *lock(&self.chat) = Some(kind);
+        Ok(kind)
+    }
+
+    /// Stops listening; returns once the presses that were heard are dealt with, after one call's time at most. From
+    /// then on nothing can be asked and nothing is shown.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let limit = self.api.pace().call + Duration::from_secs(1);
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some presses on Telegram were not answered before the end");
+        }
+    }
+}
+
+#[async_trait]
+impl Approver for TelegramApprover {
+    async fn ask(&self, question: Arc<Question>, ballot: Ballot) -> Result<Box<dyn Posted>, ApproverError> {
+        if self.stop.is_cancelled() {
+            return Err(stopped());
+        }
+        let html = message::html(&question, None)?;
+        let buttons = keyboard::buttons(&question);
+        // before sending: the press may overtake Telegram's answer
+        let hold = Posts::open(&self.posts, question, ballot);
+        let message = self.api.send(&html, buttons).await.map_err(|failure| {
+            if !failure.is_passing() {
+                // whatever was known of the chat may have changed
+                *lock(&self.chat) = None;
+            }
+            unreachable(&failure)
+        })?;
+        self.tasks.spawn_on(hold.sent(self.api.clone(), message, self.stop.clone()), &self.runtime);
+        Ok(Box::new(hold))
+    }
+
+    async fn check(&self) -> Result<(), ApproverError> {
+        if self.stop.is_cancelled() {
+            return Err(stopped());
+        }
+        let health = self.health.borrow().clone();
+        if let Health::Bad(message) = health {
+            return Err(ApproverError::Unreachable { message });
+        }
+        self.chat_kind().await.map(drop)
+    }
+}
+
+fn unreachable(failure: &Failure) -> ApproverError {
+    ApproverError::unreachable(failure.to_string())
+}
+
+fn stopped() -> ApproverError {
+    ApproverError::unreachable("the Telegram approver was stopped")
+}
+
+impl fmt::Debug for TelegramApprover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TelegramApprover").field("api", &self.api).finish_non_exhaustive()
+    }
+}

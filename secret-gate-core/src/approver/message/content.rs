@@ -1,0 +1,163 @@
+//! What stands in the message, line by line.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use super::visible::{clamped, command, name, shown};
+use super::{Line, Style, duration};
+use crate::approver::{AskedItem, Question};
+use crate::{ExactCommand, ExactHost, Requester, Scope, Use};
+
+/// The machine and the agent are shown up to this many UTF-16 code units.
+const SAID_LIMIT: usize = 120;
+
+/// The lines of the question, with at most `reason_room` units of the reason; and how many those took.
+pub(super) fn lines(question: &Question, reason_room: usize) -> (Vec<Line>, usize) {
+    let trusted = question.requester.broker;
+    let details = question.intended_use.as_ref().map(details).unwrap_or_default();
+    let (checked_details, said_details) = if trusted { (details, Vec::new()) } else { (Vec::new(), details) };
+
+    let mut lines = vec![Line::default().bold("🔐 Secret request"), Line::default()];
+    lines.push(Line::default().bold("Checked by the gate"));
+    lines.extend(question.items.iter().map(item));
+    lines.push(use_line(&question.requester, question.intended_use.as_ref()));
+    lines.extend(checked_details);
+    lines.push(asked_by(&question.requester));
+
+    let said = &question.said;
+    let reason = said.reason.as_deref().map(|reason| clamped(reason, reason_room));
+    let reason_length = reason.as_deref().map_or(0, |reason| reason.encode_utf16().count());
+    let mut quoted = Vec::new();
+    for (label, text) in [("Agent: ", &said.agent), ("Machine: ", &said.machine)] {
+        quoted.extend(text.as_deref().map(|text| Line::of(label).code(clamped(text, SAID_LIMIT))));
+    }
+    quoted.extend(said.working_dir.as_deref().map(|folder| Line::of("Folder: ").code(shown(folder))));
+    quoted.extend(said_details);
+    quoted.extend(reason.map(|reason| Line::of("Reason: ").code(reason)));
+    if !quoted.is_empty() {
+        lines.extend([Line::default(), Line::default().bold("Said by the requester")]);
+        lines.extend(quoted.into_iter().map(|line| Line { quoted: true, ..line }));
+    }
+
+    lines.push(Line::default());
+    let kept = question.keep.map(|keep| format!("Keeps it {}", duration(keep)));
+    lines.extend(kept.map(|text| Line::of(&text)));
+    lines.push(Line::of(&open_until(question)).code(shown(question.id.as_str())));
+    (lines, reason_length)
+}
+
+/// One piece of code from end to end, so that a hundred items are still one tagged part.
+fn item(item: &AskedItem) -> Line {
+    let mut text = format!("Secret: {} · vault {} · ", name(&item.title), name(&item.vault));
+    if item.fields.is_empty() {
+        text.push_str("no fields");
+    }
+    for (index, field) in item.fields.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let seed = if field.is_seed { " (⚠ one-time-password seed)" } else { "" };
+        write!(text, "{comma}{}{seed}", name(&field.name)).ok();
+    }
+    Line::default().code(text)
+}
+
+fn use_line(requester: &Requester, wanted: Option<&Use>) -> Line {
+    let spans = wanted.map(phrases).unwrap_or_default();
+    let receives = !requester.broker || wanted.is_none_or(|wanted| wanted.reveal) || spans.is_empty();
+    let mut line = Line::of("Use: ");
+    if receives {
+        line = line.bold("receives the value");
+    }
+    let (before, after) = match (receives, requester.broker) {
+        _ if spans.is_empty() => ("", ""),
+        (true, false) => (" (says: ", ")"),
+        (true, true) => ("; ", ""),
+        (false, _) => ("", ""),
+    };
+    line = line.plain(before);
+    line.spans.extend(spans);
+    line.plain(after)
+}
+
+/// The uses other than getting the value, joined.
+fn phrases(wanted: &Use) -> Vec<(Style, String)> {
+    let mut spans = Vec::new();
+    match &wanted.exec {
+        None => {}
+        Some(Scope::Any) => spans.push((Style::Plain, "run any command".to_owned())),
+        Some(Scope::Exact(exact)) => {
+            spans.extend([(Style::Plain, "run ".to_owned()), (Style::Code, command(&exact.argv))]);
+        }
+    }
+    if wanted.ssh.is_some() && !spans.is_empty() {
+        spans.push((Style::Plain, "; ".to_owned()));
+    }
+    match &wanted.ssh {
+        None => {}
+        Some(Scope::Any) => spans.push((Style::Plain, "ssh to any host".to_owned())),
+        Some(Scope::Exact(host)) => {
+            spans.extend([(Style::Plain, "ssh to ".to_owned()), (Style::Code, login(host))]);
+            let running = host.command.as_deref();
+            spans.push((Style::Plain, if running.is_some() { " running " } else { " (a shell)" }.to_owned()));
+            spans.extend(running.map(|command| (Style::Code, shown(command))));
+        }
+    }
+    spans
+}
+
+fn login(host: &ExactHost) -> String {
+    let user = host.user.as_deref().map(|user| format!("{}@", shown(user))).unwrap_or_default();
+    let port = host.port.unwrap_or(22);
+    let name = shown(&host.host);
+    if host.host.contains(':') { format!("{user}[{name}]:{port}") } else { format!("{user}{name}:{port}") }
+}
+
+/// What an exact command means beyond its arguments.
+fn details(wanted: &Use) -> Vec<Line> {
+    let Some(Scope::Exact(exact)) = &wanted.exec else { return Vec::new() };
+    let ExactCommand { argv: _, working_dir, program, sha256, script_sha256, env } = exact;
+    let mut lines = vec![
+        Line::of("Program: ").code(shown(program)),
+        Line::of("SHA-256: ").code(shown(sha256)),
+        Line::of("Starts in: ").code(shown(working_dir)),
+    ];
+    lines.extend(script_sha256.as_deref().map(|hash| Line::of("Script SHA-256: ").code(shown(hash))));
+    if !env.is_empty() {
+        let pairs = env.iter().map(|(variable, field)| format!("{}={}", name(variable), name(field)));
+        lines.push(Line::of("Variables: ").code(pairs.collect::<Vec<_>>().join(", ")));
+    }
+    lines
+}
+
+fn asked_by(requester: &Requester) -> Line {
+    let line = Line::of("Asked by: ");
+    let line = match &requester.key_name {
+        Some(key) => line.code(name(key)),
+        None => line.bold("unauthenticated"),
+    };
+    let line = if requester.broker { line.plain(" (broker)") } else { line };
+    match &requester.address {
+        Some(address) => line.plain(" · ").code(shown(address)),
+        None => line,
+    }
+}
+
+fn open_until(question: &Question) -> String {
+    let asked = utc(question.asked_at);
+    let until = utc(question.expires_at);
+    let parts = |time: &str| time.split_once('T').map(|(day, clock)| (day.to_owned(), clock.chars().take(5).collect()));
+    let (asked_day, _): (_, String) = parts(&asked).unwrap_or_default();
+    match parts(&until) {
+        Some((day, clock)) if day == asked_day => format!("Open until {clock} UTC · request "),
+        Some((day, clock)) => format!("Open until {clock} UTC on {day} · request "),
+        None => "Request ".to_owned(),
+    }
+}
+
+/// RFC 3339, or nothing for years that it can't write.
+fn utc(time: SystemTime) -> String {
+    let mut text = String::new();
+    if time < SystemTime::UNIX_EPOCH || write!(text, "{}", humantime::format_rfc3339_seconds(time)).is_err() {
+        text.clear();
+    }
+    text
+}

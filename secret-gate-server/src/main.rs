@@ -1,0 +1,140 @@
+//! The server program: reads the environment, puts the parts together, serves until it is told to stop.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use secret_gate_core::approver::telegram::{ChatKind, TelegramApprover, TelegramError};
+use secret_gate_core::audit::{AuditLog, FileAudit, TracingAudit};
+use secret_gate_core::{Approver, Gate, OnePassword, SecretBackend, SecretValue};
+use secret_gate_server::config::Config;
+use secret_gate_server::identity::{Identity, KeysFile};
+use secret_gate_server::logging::{self, LogFormat};
+use secret_gate_server::{Limits, Server};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Releases secrets from 1Password Connect, once, after a human approved on Telegram.
+///
+/// Configured by environment variables. Needed: OP_CONNECT_HOST, OP_CONNECT_TOKEN, TELEGRAM_BOT_TOKEN,
+/// TELEGRAM_CHAT_ID, WEBHOOK_BASE_URL. The tokens and the chat id can also come from a file: OP_CONNECT_TOKEN_FILE and
+/// so on. With defaults: BIND_ADDRESS (0.0.0.0), PORT (8080), REQUEST_TTL (15m), CLEANUP_INTERVAL (5m), INDEX_TTL
+/// (60s), TELEGRAM_API_URL, TELEGRAM_APPROVER_IDS, TRUSTED_PROXIES, CLIENT_DIR (/app/clients), API_KEYS_FILE,
+/// AUDIT_LOG, MAX_PENDING (100), MAX_PENDING_PER_REQUESTER (10), MAX_REQUESTS_PER_MINUTE (30), MAX_LOOKUPS_PER_MINUTE
+/// (120), LOG_FORMAT (text on a terminal, else json), RUST_LOG (info).
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let Arguments {} = Arguments::parse();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(failure.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "says why there is no log, or nothing to log about")]
+fn report(failure: &dyn std::error::Error) {
+    let mut text = failure.to_string();
+    let mut source = failure.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    for line in text.lines() {
+        eprintln!("secret-gate-server: {line}");
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    logging::start(LogFormat::from_env()?)?;
+    let config = Config::from_env()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let keys = config.api_keys_file.as_ref().map(|path| {
+        KeysFile::open(path).map_err(|error| format!("API_KEYS_FILE ({}) can't be used: {error}", path.display()))
+    });
+    let identity = Identity::new(keys.transpose()?, config.trusted_proxies.clone());
+    if !identity.needs_key() && !config.bind_address.is_loopback() {
+        tracing::warn!("anybody who reaches {} may ask; set API_KEYS_FILE to change that", config.bind_address);
+    }
+    let telegram = telegram(&config)?;
+    let gate = Gate::builder(backend(&config)?, Arc::clone(&telegram) as Arc<dyn Approver>)
+        .audit(audit(&config)?)
+        .request_ttl(config.request_ttl)
+        .index_ttl(config.index_ttl)
+        .max_pending(config.max_pending, config.max_pending_per_requester)
+        .build();
+    let server = Server::new(gate, &config.base_url)
+        .identity(identity)
+        .limits(Limits::per_minute(config.max_requests_per_minute, config.max_lookups_per_minute))
+        .client_dir(&config.client_dir)
+        .cleanup_interval(config.cleanup_interval);
+
+    let address = (config.bind_address, config.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("can't listen on {}:{} (BIND_ADDRESS, PORT): {error}", address.0, address.1))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    server.serve(listener, told_to_stop()?).await?;
+    telegram.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn backend(config: &Config) -> Result<Arc<dyn SecretBackend>, Failure> {
+    let token = SecretValue::copy_of(config.connect_token.expose());
+    Ok(Arc::new(OnePassword::builder(&config.connect_host, token).build()?))
+}
+
+fn audit(config: &Config) -> Result<Arc<dyn AuditLog>, Failure> {
+    let Some(path) = &config.audit_log else { return Ok(Arc::new(TracingAudit::new())) };
+    let file = FileAudit::open(path)
+        .map_err(|error| format!("AUDIT_LOG ({}) can't be opened for writing: {error}", path.display()))?;
+    Ok(Arc::new(file))
+}
+
+fn telegram(config: &Config) -> Result<Arc<TelegramApprover>, Failure> {
+    let token = SecretValue::copy_of(config.bot_token.expose());
+    let mut builder = TelegramApprover::builder(token, config.chat_id).api_url(&config.telegram_api_url);
+    if !config.approver_ids.is_empty() {
+        builder = builder.approver_ids(config.approver_ids.iter().copied());
+    }
+    let telegram = Arc::new(builder.start().map_err(|error| match error {
+        TelegramError::Token => format!("TELEGRAM_BOT_TOKEN is malformed: {error}"),
+        error => error.to_string(),
+    })?);
+    if config.approver_ids.is_empty() {
+        let telegram = Arc::clone(&telegram);
+        // beside the start: a Telegram that is away for now does not keep the server from starting
+        tokio::spawn(async move {
+            match telegram.chat_kind().await {
+                Ok(ChatKind::Private) => {}
+                Ok(_) => tracing::warn!("whoever is in the chat may decide; set TELEGRAM_APPROVER_IDS to change that"),
+                Err(error) => tracing::warn!(%error, "the chat can't be looked at"),
+            }
+        });
+    }
+    Ok(telegram)
+}
+
+/// Ready on SIGINT or SIGTERM.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping: finishing what is under way");
+    })
+}
