@@ -24,9 +24,9 @@ const VAULT: &str = "demo";
 pub(super) fn made_up() -> Result<MemoryBackend, Failure> {
     let api_token = Item::new("i1", VAULT, API_TOKEN).with_field(concealed("token", marked("token", 32)?));
     let database = Item::new("i2", VAULT, DATABASE)
-        .with_field(text("username", marked("user", 4)?))
+        .with_field(text("username", marked("user", 6)?))
         .with_field(concealed("password", marked("password", 24)?))
-        .with_field(text("hostname", marked("host", 4)? + ".example"))
+        .with_field(text("hostname", marked("host", 6)? + ".example"))
         .with_field(text("port", port()?));
     let deploy_key =
         Item::new("i3", VAULT, DEPLOY_KEY).with_field(field("private_key", FieldKind::ssh_key(), ssh_key()?));

@@ -61,7 +61,6 @@ impl Walk<'_> {
         self.step("request", "it asks for one field and says why; the phone shows the human exactly this")?;
         let (token, status) = self.ask(DATABASE, PASSWORD, "migrate the orders table").await?;
         self.step("approve", "the program waits for the decision, with a token that is good for nothing until then")?;
-        self.call("GET /status", "{token}?wait=30s")?;
         self.decided(status)?;
         if status != Status::Approved {
             return self.refused(&token).await;
@@ -166,11 +165,12 @@ impl Walk<'_> {
     }
 
     fn answer(&self, status: u16, text: &str) -> Result<(), Failure> {
-        let lines = text.trim_end().replace('\n', &format!("\n{:13}", ""));
+        let lines = text.trim_end().replace('\n', &format!("\n{:14}", ""));
         self.ui.tell(&format!("{:8} {status}  {lines}", ""))
     }
 
     fn decided(&self, status: Status) -> Result<(), Failure> {
+        self.call("GET /status", "{token}?wait=30s")?;
         let word = match status {
             Status::Pending => "pending",
             Status::Approved => "approved",
