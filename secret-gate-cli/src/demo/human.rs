@@ -17,7 +17,7 @@ use crate::ui::Ui;
 pub(super) struct Human {
     pub(super) approver: Arc<dyn Approver>,
     /// Ready when nobody can answer any more.
-    pub(super) gone: Pin<Box<dyn Future<Output = Failure>>>,
+    pub(super) gone: Pin<Box<dyn Future<Output = Failure> + Send>>,
 }
 
 impl Human {
