@@ -30,6 +30,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// the page that the registry shows must run as well
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod approver;
 pub mod audit;
 pub mod backend;

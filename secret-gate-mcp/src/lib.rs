@@ -1,1 +1,1 @@
-//! placeholder
+//! The MCP front-end of Secret Gate. There is nothing here yet.
