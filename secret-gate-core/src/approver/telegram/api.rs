@@ -129,9 +129,9 @@ impl Api {
         Ok(())
     }
 
-    /// Presses that were not confirmed by a higher `offset`; waits for one.
-    pub(super) async fn updates(&self, offset: Option<i32>) -> Result<Vec<Update>, Failure> {
-        let seconds = u32::try_from(self.pace.poll.as_secs()).unwrap_or(50);
+    /// Presses that were not confirmed by a higher `offset`; waits this long for one.
+    pub(super) async fn updates(&self, offset: Option<i32>, wait: Duration) -> Result<Vec<Update>, Failure> {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
         let call = self.polls.get_updates().limit(100).timeout(seconds);
         let call = call.allowed_updates([AllowedUpdate::CallbackQuery]);
         let call = if let Some(offset) = offset { call.offset(offset) } else { call };

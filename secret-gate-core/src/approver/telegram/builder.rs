@@ -62,7 +62,7 @@ impl Default for Pace {
 #[must_use]
 pub struct TelegramBuilder {
     token: SecretValue,
-    chat: i64,
+    pub(super) chat: i64,
     api_url: String,
     approvers: Option<BTreeSet<u64>>,
     pub(super) pace: Pace,

@@ -7,9 +7,9 @@
 //!
 //! # The token
 //! It is part of every URL of the Bot API. Nothing here prints it: `Debug` leaves it out, and errors are rebuilt
-//! without URLs. Of the crates underneath, `reqwest` 0.12 and `hyper-util` can write URLs, through `log` and `tracing`
-//! at debug and trace level; a program that lets users choose log levels should keep those targets at `info`, see
-//! [`LEAKY_LOG_TARGETS`].
+//! without URLs. The crates underneath (teloxide-core, reqwest 0.12, hyper, hyper-util, rustls) log no path of a URL,
+//! at trace level neither, through `tracing` or `log`; a test listens to all of them. Enabling reqwest's
+//! `connection_verbose`, which nothing here does, would change that.
 
 mod api;
 mod builder;

@@ -53,12 +53,13 @@ pub(super) async fn run(
     let mut long_pauses = Pauses::new(pace.conflict_pause, LONGEST_PAUSE.max(pace.conflict_pause));
     let mut offset = None;
     let mut webhook = true;
+    let mut wait = pace.poll;
     let mut confirmed = true;
     loop {
         let began = Instant::now();
         let heard = tokio::select! {
             () = stop.cancelled() => break,
-            heard = hear(&polling, offset, webhook) => heard,
+            heard = hear(&polling, offset, webhook, wait) => heard,
         };
         // one attempt; if the webhook is still there, the next poll says so
         let polled = !std::mem::take(&mut webhook);
@@ -66,7 +67,8 @@ pub(super) async fn run(
             Ok(updates) => {
                 trouble.over();
                 confirmed = confirmed || polled;
-                let idle = polled && updates.is_empty() && began.elapsed() < SHORT_POLL;
+                let idle = polled && updates.is_empty() && !wait.is_zero() && began.elapsed() < SHORT_POLL;
+                wait = pace.poll;
                 if !idle {
                     pauses.reset();
                     long_pauses.reset();
@@ -85,6 +87,8 @@ pub(super) async fn run(
             }
             Err(failure) => {
                 webhook = failure == Failure::Webhook;
+                // so that we know at once when it is over
+                wait = Duration::ZERO;
                 let pause = match &failure {
                     Failure::RetryAfter(wait) => (*wait).min(LONGEST_RETRY_AFTER),
                     Failure::Conflict | Failure::Token | Failure::Refused(_) => long_pauses.next(),
@@ -94,10 +98,10 @@ pub(super) async fn run(
                 pause
             }
         };
+        // without a pause this does not even wait for the timer
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(pause), if !pause.is_zero() => {}
-            else => {}
+            () = rest(pause) => {}
         }
     }
     if !confirmed {
@@ -106,12 +110,18 @@ pub(super) async fn run(
     }
 }
 
-async fn hear(polling: &Polling, offset: Option<i32>, webhook: bool) -> Result<Vec<Update>, Failure> {
+async fn rest(pause: Duration) {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn hear(polling: &Polling, offset: Option<i32>, webhook: bool, wait: Duration) -> Result<Vec<Update>, Failure> {
     if webhook {
         polling.api.delete_webhook().await?;
         return Ok(Vec::new());
     }
-    polling.api.updates(offset).await
+    polling.api.updates(offset, wait).await
 }
 
 async fn handle(polling: &Polling, update: Update) {
