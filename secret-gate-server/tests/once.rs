@@ -138,9 +138,9 @@ async fn a_press_counts_only_where_and_by_whom_it_should() {
         ("a button that is not there", press(&asked.message, &yes.replace("approve", "8h")), "no such button"),
         ("a button that is not there", press(&asked.message, &yes.replace("approve", "once")), "no such button"),
         ("a made-up action", press(&asked.message, &yes.replace("approve", "Approve")), "means nothing"),
-        ("a made-up request", press(&asked.message, "approve:ffffffffffffffff"), "not known any more"),
-        ("the token", press(&asked.message, &format!("approve:{}", asked.token)), "not known any more"),
-        ("nothing named", press(&asked.message, "approve:"), "not known any more"),
+        ("a made-up request", press(&asked.message, "approve:ffffffffffffffff"), "no such button"),
+        ("the token", press(&asked.message, &format!("approve:{}", asked.token)), "no such button"),
+        ("nothing named", press(&asked.message, "approve:"), "no such button"),
     ];
     for (what, raw, reply) in tries {
         let told = world.tap_raw(raw).await;
