@@ -14,6 +14,7 @@ const TAPS: usize = 200;
 const LIMIT: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
+#[expect(dead_code, reason = "printed")]
 struct Round {
     min: Duration,
     median: Duration,
