@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::Method;
 use secret_gate_doubles::{ConnectDouble, Fault, TelegramDouble, Times};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use support::{Environment, World, misconfigured, working};
 
@@ -208,7 +209,7 @@ async fn a_start_that_cannot_be_says_in_one_line_what_to_write() {
     ];
     for (name, value) in cases {
         let mut env = good.clone();
-        if name.ends_with("_FILE") {
+        if name == "OP_CONNECT_TOKEN_FILE" {
             env.remove("OP_CONNECT_TOKEN");
         }
         env.insert(name.to_owned(), value.to_owned());
@@ -283,4 +284,19 @@ async fn told_to_stop_the_server_answers_who_waits_and_ends_within_a_second() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(told.elapsed() < Duration::from_secs(1), "ended after {:?}", told.elapsed());
     drop(idle);
+}
+
+#[tokio::test]
+async fn a_caller_who_never_finishes_does_not_keep_the_server_from_stopping() {
+    let world = World::start().await;
+    let address = world.server.url.trim_start_matches("http://").to_owned();
+    let mut half = tokio::net::TcpStream::connect(&address).await.unwrap();
+    half.write_all(b"POST /request HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").await.unwrap();
+    let mut head = tokio::net::TcpStream::connect(&address).await.unwrap();
+    head.write_all(b"GET /hea").await.unwrap();
+    world.http.get("/health").await;
+    world.http.get("/health").await;
+    world.server.terminate();
+    assert_eq!(world.server.ended().await.code, Some(0));
+    drop((half, head));
 }
