@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use secret_gate_doubles::{Fault, Times};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use support::{ANN, Asked, World, button, press, server};
 
@@ -23,40 +24,51 @@ const CONNECT: [(&str, fn(&World), RangeInclusive<usize>); 7] = [
     ("resets", |world| world.connect.faults().reset(Times::Always), 2..=3),
 ];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn while_connect_is_broken_nobody_is_asked_and_nothing_is_spent() {
-    let world = World::start().await;
+    // each with a server of its own, all at once, since every fault takes its time
+    let mut tries = JoinSet::new();
     for (what, fault, calls) in CONNECT {
-        let asked = world.ask_for_db().await;
-        assert_eq!(world.tap(&asked, "Approve").await, "Approved");
-        world.connect.clear_calls();
-        fault(&world);
-        let answer = world.secret(&asked).await;
-        assert_eq!((answer.status, answer.code()), (502, "backend_unavailable"), "{what}: {answer:?}");
-        assert!(calls.contains(&world.connect.calls().len()), "{what}: {} calls", world.connect.calls().len());
-        assert!(!answer.text.contains(&world.connect.token()) && !answer.text.contains("<html>"), "{answer:?}");
-
-        let messages = world.telegram.messages().len();
-        world.connect.clear_calls();
-        let answer = world.http.post("/request", &json!({"secret_name": "db"})).await;
-        assert_eq!((answer.status, answer.code()), (502, "backend_unavailable"), "{what}: {answer:?}");
-        // the item's read, and that of the list, which could have said that the name means something else by now
-        let (read, limit) = (world.connect.calls().len(), calls.end() * 2);
-        assert!(read <= limit, "{what}: {read} calls");
-        assert_eq!(world.telegram.messages().len(), messages, "{what}: somebody was asked");
-
-        world.connect.faults().clear();
-        assert_eq!(world.status(&asked).await["status"], "approved", "{what}");
-        world.redeem(&asked).await;
-        let asked = world.ask_for_db().await;
-        world.approve_and_redeem(&asked).await;
+        tries.spawn(while_connect_is_broken(what, fault, calls));
     }
+    while let Some(ended) = tries.join_next().await {
+        ended.unwrap();
+    }
+}
+
+async fn while_connect_is_broken(what: &str, fault: fn(&World), calls: RangeInclusive<usize>) {
+    let world = World::start().await;
+    let asked = world.ask_for_db().await;
+    assert_eq!(world.tap(&asked, "Approve").await, "Approved");
+    world.connect.clear_calls();
+    fault(&world);
+    let answer = world.secret(&asked).await;
+    assert_eq!((answer.status, answer.code()), (502, "backend_unavailable"), "{what}: {answer:?}");
+    assert!(calls.contains(&world.connect.calls().len()), "{what}: {} calls", world.connect.calls().len());
+    assert!(!answer.text.contains(&world.connect.token()) && !answer.text.contains("<html>"), "{answer:?}");
+
+    for (path, body) in [("/request", json!({"secret_name": "db"})), ("/search", json!({"query": "nothing"}))] {
+        world.connect.clear_calls();
+        let answer = world.http.post(path, &body).await;
+        assert_eq!((answer.status, answer.code()), (502, "backend_unavailable"), "{what}: {answer:?}");
+        let read = world.connect.calls().len();
+        assert!(calls.contains(&read), "{what}, {path}: {read} calls");
+    }
+    assert_eq!(world.telegram.messages().len(), 1, "{what}: somebody was asked");
+
+    world.connect.faults().clear();
+    assert_eq!(world.status(&asked).await["status"], "approved", "{what}");
+    world.redeem(&asked).await;
+    let asked = world.ask_for_db().await;
+    world.approve_and_redeem(&asked).await;
 }
 
 #[tokio::test]
 async fn faults_of_connect_that_pass_are_not_noticed() {
     let world = World::start().await;
-    for fault in [Fault::Status(401), Fault::Status(500), Fault::Html(502), Fault::Truncated, Fault::Reset, Fault::Close] {
+    for fault in
+        [Fault::Status(401), Fault::Status(500), Fault::Html(502), Fault::Truncated, Fault::Reset, Fault::Close]
+    {
         let once = || world.connect.faults().set(fault.clone(), Times::Next(1));
         once();
         let asked = world.ask_for_db().await;

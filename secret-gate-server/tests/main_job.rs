@@ -35,7 +35,11 @@ async fn the_client_prints_the_value_and_nothing_else() {
     let edited = world.telegram.wait_edit(message.message_id, |message| message.plain.contains("Released")).await;
     let edited = edited.unwrap();
     assert!(edited.plain.contains("Released, approved by Ann (42)") && edited.keyboard.is_empty(), "{edited:?}");
-    assert!(edited.plain.starts_with(message.plain.trim_end()), "what was asked is still to be read:\n{}", edited.plain);
+    assert!(
+        edited.plain.starts_with(message.plain.trim_end()),
+        "what was asked is still to be read:\n{}",
+        edited.plain
+    );
 }
 
 #[tokio::test]

@@ -240,3 +240,26 @@ async fn a_caller_who_goes_away_while_asking_leaves_no_open_question() {
     assert!(withdrawn.unwrap().keyboard.is_empty());
     assert_eq!(world.open_requests().await, 0);
 }
+
+#[tokio::test]
+async fn a_decision_that_cannot_be_written_down_is_no_yes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let world = World::with(|env| drop(env.insert("AUDIT_LOG".into(), path.to_str().unwrap().into()))).await;
+    let asked = world.ask_for_db().await;
+    world.approve_and_redeem(&asked).await;
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let events: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(events, ["asked", "approved", "released"]);
+    assert!(lines.contains(&asked.request_id) && !lines.contains(&asked.token) && !lines.contains(PASSWORD));
+
+    // a file that takes nothing: the question is not even asked
+    let world = World::with(|env| drop(env.insert("AUDIT_LOG".into(), "/dev/full".into()))).await;
+    let answer = world.http.post("/request", &json!({"secret_name": "db"})).await;
+    assert_eq!((answer.status, answer.code()), (500, "internal_error"), "{answer:?}");
+    assert!(world.telegram.messages().is_empty());
+    assert_eq!(world.open_requests().await, 0);
+}

@@ -49,7 +49,8 @@ async fn what_is_served_is_what_the_types_say() {
     for word_of_3_1 in ["\"null\"", "\"const\"", "\"examples\"", "jsonSchemaDialect", "propertyNames"] {
         assert!(!text.contains(word_of_3_1), "{word_of_3_1} is not OpenAPI 3.0");
     }
-    let mut found: Vec<_> = operations(&answer.body).into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let mut found: Vec<_> =
+        operations(&answer.body).into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
     found.sort_unstable();
     assert_eq!(
         found,

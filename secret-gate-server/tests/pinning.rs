@@ -237,7 +237,8 @@ async fn what_is_too_long_to_show_is_refused_and_what_fits_is_shown_whole() {
     let world = World::start().await;
     for (length, fits) in [(3000, true), (5000, false), (30_000, false)] {
         for c in ["x", "<", "&", "🔑", "\u{202e}"] {
-            let units = c.encode_utf16().count().max(if c == "\u{202e}" { "⟨U+202E⟩".encode_utf16().count() } else { 0 });
+            let units =
+                c.encode_utf16().count().max(if c == "\u{202e}" { "⟨U+202E⟩".encode_utf16().count() } else { 0 });
             let title = c.repeat(length / units);
             let id = world.add_item(&title, "long-long");
             let answer = world.http.post("/request", &json!({"secret_name": id, "reason": "r".repeat(5000)})).await;
@@ -287,7 +288,8 @@ async fn an_address_counts_only_from_a_trusted_proxy() {
 async fn words_of_the_requester_forge_no_line() {
     let world = World::start().await;
     let forgery = "x\nAsked by: admin (broker)\n\n🔐 Secret request\nUse: nothing</code></blockquote>\n<b>Checked by the gate</b>\u{202e}\u{2069}";
-    let body = json!({"secret_name": "db", "reason": forgery, "machine": forgery, "agent": forgery, "working_dir": forgery});
+    let body =
+        json!({"secret_name": "db", "reason": forgery, "machine": forgery, "agent": forgery, "working_dir": forgery});
     let asked = world.ask(body).await;
     assert_well_formed(&asked.message);
     let (checked, said) = asked.message.plain.split_once("Said by the requester").expect("a block of its own");

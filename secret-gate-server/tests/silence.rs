@@ -106,7 +106,8 @@ async fn at_the_most_talkative_level_no_secret_is_said() {
             assert!(answer.status >= 400 || path.contains("/status/"), "{path}: {answer:?}");
         }
     }
-    for body in [format!("{{\"secret_name\": {token}"), format!("\"{token}\""), format!("{{\"query\": [\"{token}\"]}}")] {
+    for body in [format!("{{\"secret_name\": {token}"), format!("\"{token}\""), format!("{{\"query\": [\"{token}\"]}}")]
+    {
         for path in ["/request", "/search", "/watch"] {
             let call = world.http.call(Method::POST, path).header("authorization", format!("Bearer {token}"));
             world.http.send(call.body(body.clone())).await;
@@ -165,9 +166,7 @@ async fn a_start_that_cannot_be_says_in_one_line_what_to_write() {
     let connect = ConnectDouble::start().await.unwrap();
     let telegram = TelegramDouble::start().await.unwrap();
     let good = working(&connect, &telegram);
-    for name in
-        ["OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "WEBHOOK_BASE_URL"]
-    {
+    for name in ["OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "WEBHOOK_BASE_URL"] {
         for value in [None, Some(""), Some("  ")] {
             let mut env = good.clone();
             env.remove(name);
@@ -268,7 +267,8 @@ async fn told_to_stop_the_server_answers_who_waits_and_ends_within_a_second() {
     let world = World::start().await;
     let asked = world.ask_for_db().await;
     let idle = support::wire(&world.server.url, "/health").await;
-    let (status, tokens) = (format!("/status/{}?wait=30s", asked.token), json!({"tokens": [asked.token], "wait": "30s"}));
+    let (status, tokens) =
+        (format!("/status/{}?wait=30s", asked.token), json!({"tokens": [asked.token], "wait": "30s"}));
     let stop = async {
         // by the time this is answered the other two have been taken in
         world.http.get("/health").await;

@@ -167,9 +167,7 @@ pub async fn server(
         for (name, value) in working(connect, telegram) {
             env.insert(name, value);
         }
-        for limit in
-            ["MAX_PENDING", "MAX_PENDING_PER_REQUESTER", "MAX_REQUESTS_PER_MINUTE", "MAX_LOOKUPS_PER_MINUTE"]
-        {
+        for limit in ["MAX_PENDING", "MAX_PENDING_PER_REQUESTER", "MAX_REQUESTS_PER_MINUTE", "MAX_LOOKUPS_PER_MINUTE"] {
             env.insert(limit.to_owned(), "100000".to_owned());
         }
         change(env);
