@@ -187,7 +187,7 @@ impl Variables<'_> {
         let text = self.value(name).ok()?.unwrap_or_else(|| default.to_owned());
         match parse(&text) {
             Some(value) => Some(value),
-            None => self.problem(name, &format!("is malformed ({text:?})"), form),
+            None => self.problem(name, &malformed(&text), form),
         }
     }
 
@@ -195,7 +195,7 @@ impl Variables<'_> {
         let Some(text) = self.value(name).ok()? else { return self.problem(name, "is not set", form) };
         match parse(&text) {
             Some(value) => Some(value),
-            None => self.problem(name, &format!("is malformed ({text:?})"), form),
+            None => self.problem(name, &malformed(&text), form),
         }
     }
 
@@ -235,6 +235,14 @@ impl Variables<'_> {
             printable.then(|| SecretValue::copy_of(text))
         })
     }
+}
+
+/// Quotes what is wrong, unless it could be a URL with a password or a key in it.
+fn malformed(text: &str) -> String {
+    if text.contains(':') && text.contains(['@', '?']) {
+        return "is malformed (it may hold no user name, password or query)".to_owned();
+    }
+    format!("is malformed ({text:?})")
 }
 
 fn parsed<T: FromStr>(text: &str) -> Option<T> {

@@ -50,6 +50,10 @@ impl ApiError {
         Self::bad_request("missing_token", "The path must end with the token that POST /request gave out.")
     }
 
+    pub(crate) fn broken_body() -> Self {
+        Self::bad_request("invalid_json", "The body could not be read whole.")
+    }
+
     pub(crate) fn too_many_requests(message: impl Into<String>, retry_after: Duration) -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
         Self { retry_after: Some(retry_after), ..error }

@@ -1,24 +1,35 @@
 //! What handlers take in: bounded JSON, path segments, queries, and who asks.
 
+use std::time::Duration;
+
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
+use crate::App;
 use crate::error::ApiError;
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// JSON whatever the Content-Type says, at most [`MAX_BODY`].
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = axum::body::Bytes::from_request(request, state).await?;
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let body = tokio::select! {
+            body = axum::body::Bytes::from_request(request, app) => body?,
+            () = tokio::time::sleep(BODY_PATIENCE) => return Err(ApiError::broken_body()),
+            // nobody waits for the rest of a call that has not been made yet
+            () = app.stopping.cancelled() => return Err(ApiError::broken_body()),
+        };
         serde_json::from_slice(&body).map(Json).map_err(|error| {
             ApiError::bad_request("invalid_json", format!("The body is not the JSON expected: {error}."))
         })
@@ -33,7 +44,7 @@ impl From<BytesRejection> for ApiError {
                 "too_large",
                 format!("A body can have at most {MAX_BODY} bytes."),
             ),
-            _ => Self::bad_request("invalid_json", "The body could not be read whole."),
+            _ => Self::broken_body(),
         }
     }
 }

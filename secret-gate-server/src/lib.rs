@@ -40,6 +40,7 @@ use axum::response::{IntoResponse, Response};
 use secret_gate_core::Gate;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -49,6 +50,12 @@ use crate::metrics::Metrics;
 use crate::ready::ReadinessCheck;
 
 pub use limits::Limits;
+
+/// How long a server that is told to stop goes on with what is under way; reading a secret takes up to 30 s.
+const GRACE: Duration = Duration::from_secs(40);
+
+/// How long the last answers have to leave.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Serves a gate over HTTP.
 #[derive(Debug)]
@@ -79,6 +86,8 @@ struct AppState {
     metrics: Metrics,
     openapi: serde_json::Value,
     stopping: CancellationToken,
+    /// The calls that have not been answered.
+    under_way: TaskTracker,
 }
 
 impl Server {
@@ -98,6 +107,7 @@ impl Server {
             metrics: Metrics::new(),
             openapi: serde_json::Value::Null,
             stopping: CancellationToken::new(),
+            under_way: TaskTracker::new(),
         };
         Self { app, cleanup_interval: Duration::from_secs(5 * 60) }
     }
@@ -130,7 +140,8 @@ impl Server {
         self
     }
 
-    /// Serves until `stop` is ready; then finishes what is under way, answers who waits, and returns.
+    /// Serves until `stop` is ready; then finishes what is under way, answers who waits, and returns. Connections whose
+    /// call never comes to its end are left to whoever drops the runtime.
     ///
     /// # Errors
     /// When the listener fails.
@@ -142,13 +153,18 @@ impl Server {
         let Self { app, cleanup_interval } = self;
         let stopping = app.stopping.clone();
         let (router, app) = router(app);
+        let under_way = app.clone();
         let cleanup = tokio::spawn(clean_up(app, cleanup_interval));
         let until_stopped = async move {
             stop.await;
             stopping.cancel();
         };
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let served = axum::serve(listener, service).with_graceful_shutdown(until_stopped).await;
+        let served = axum::serve(listener, service).with_graceful_shutdown(until_stopped);
+        let served = tokio::select! {
+            served = served.into_future() => served,
+            () = all_answered(&under_way) => Ok(()),
+        };
         cleanup.abort();
         served
     }
@@ -182,6 +198,7 @@ fn router(mut app: AppState) -> (Router, App) {
 
 /// One line in the log for each answer, with the route's template: the path itself can hold a token.
 async fn log_answer(State(app): State<App>, request: Request, next: Next) -> Response {
+    let _under_way = app.under_way.token();
     let started = Instant::now();
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
@@ -192,6 +209,16 @@ async fn log_answer(State(app): State<App>, request: Request, next: Next) -> Res
     tracing::info!(%method, route, status, took_ms, "answered");
     app.metrics.count_answer(route, status, took);
     response
+}
+
+/// Returns when the server was told to stop and has nothing under way any more, whoever still holds a connection open.
+async fn all_answered(app: &App) {
+    app.stopping.cancelled().await;
+    app.under_way.close();
+    if tokio::time::timeout(GRACE, app.under_way.wait()).await.is_err() {
+        tracing::warn!("some calls were not answered before the end");
+    }
+    tokio::time::sleep(LAST_BYTES).await;
 }
 
 async fn clean_up(app: App, interval: Duration) {

@@ -37,7 +37,10 @@ impl LogFormat {
 /// # Errors
 /// When `RUST_LOG` is malformed, or a log was started before.
 pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error>> {
-    let level = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env()?;
+    let level = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env().map_err(|_| {
+        "RUST_LOG is malformed; write RUST_LOG=info, or another of off, error, warn, debug and trace, or such as \
+         RUST_LOG=warn,secret_gate_core=debug"
+    })?;
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),

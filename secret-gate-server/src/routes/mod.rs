@@ -8,12 +8,14 @@ mod requests;
 use std::time::{Duration, SystemTime};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::header;
 use axum::http::request::Parts;
+use axum::routing::MethodRouter;
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Grant, Requester};
 use std::net::SocketAddr;
 use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::App;
@@ -46,8 +48,8 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(lookup::fields))
         .routes(routes!(requests::create))
         .routes(routes!(requests::withdraw))
-        .routes(routes!(requests::status))
-        .routes(routes!(requests::secret))
+        .routes(routes!(requests::status).map(without_head))
+        .routes(routes!(requests::secret).map(without_head))
         .routes(routes!(requests::watch))
         .routes(routes!(clients::download))
         .routes(routes!(clients::download_linux))
@@ -57,6 +59,11 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(operations::metrics))
         .routes(routes!(operations::openapi))
         .routes(routes!(operations::root))
+}
+
+/// Refuses HEAD, which would else run the handler of GET, and so release a secret to nobody.
+fn without_head(routes: MethodRouter<App>) -> MethodRouter<App> {
+    routes.head(|| async { ([(header::ALLOW, "GET")], ApiError::method_not_allowed()) })
 }
 
 /// Paths that only exist to say what is missing in them.

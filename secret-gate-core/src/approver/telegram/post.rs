@@ -58,6 +58,11 @@ impl Posts {
     pub(super) fn find(&self, id: &RequestId) -> Option<Arc<Post>> {
         lock(&self.0).get(id).cloned()
     }
+
+    /// Whether this message holds one of the questions.
+    pub(super) fn shows(&self, message: MessageId) -> bool {
+        lock(&self.0).values().any(|post| *post.sending.borrow() == Sending::Done(message))
+    }
 }
 
 impl Post {

@@ -23,6 +23,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// Attempts to rewrite the message of another life of the server; the next press tries again.
 const STALE_ATTEMPTS: usize = 4;
 
+const NO_SUCH_BUTTON: &str = "This question has no such button. Nothing changed.";
+
 /// Who may press, and on what.
 #[derive(Debug)]
 pub(super) struct Polling {
@@ -80,14 +82,18 @@ impl Polling {
         let Some((action, id)) = query.data.as_deref().and_then(keyboard::parse) else {
             return Reply::quiet("This button means nothing here. Nothing changed.");
         };
-        let Some(post) = self.posts.find(&id) else { return Reply::stale() };
+        let Some(post) = self.posts.find(&id) else {
+            // a made-up button must not pass for an old one, and close the question that it was pressed on
+            let made_up = self.posts.shows(pressed.id());
+            return if made_up { Reply::quiet(NO_SUCH_BUTTON) } else { Reply::stale() };
+        };
         let wait = self.api.pace().call + Duration::from_secs(1);
         let Ok(Some(message)) = tokio::time::timeout(wait, post.message()).await else { return Reply::stale() };
         if message != pressed.id() {
             return Reply::loud("This button belongs to another message. Nothing changed.");
         }
         if !action.is_offered(&post.question) {
-            return Reply::quiet("This question has no such button. Nothing changed.");
+            return Reply::quiet(NO_SUCH_BUTTON);
         }
         if let Some(outcome) = post.outcome() {
             post.refresh();
