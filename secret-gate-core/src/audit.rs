@@ -128,7 +128,8 @@ fn to_line(entry: &AuditEntry) -> Result<String, AuditError> {
     serde_json::to_string(entry).map_err(|error| AuditError::new(error.into()))
 }
 
-/// Writes audit entries into the program's log, at level info and target `audit`.
+/// Writes audit entries into the program's log, at level info and target `audit`. They are as safe as that log: one
+/// that filters them out loses them, and nobody notices.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct TracingAudit;

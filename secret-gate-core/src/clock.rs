@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -19,11 +19,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The computer's clock.
 ///
-/// It follows the wall clock, so that a machine that slept wakes up with expired grants, but never backwards, so that
-/// setting the clock back prolongs nothing.
+/// It follows the wall clock ahead, so that a machine that slept wakes up with expired grants, but never back, so that
+/// setting the clock back prolongs nothing: from then on it goes by the time that passes.
 #[derive(Debug)]
 pub struct SystemClock {
-    latest: Mutex<SystemTime>,
+    latest: Mutex<(SystemTime, Instant)>,
 }
 
 impl SystemClock {
@@ -32,8 +32,8 @@ impl SystemClock {
 
     /// The computer's clock.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { latest: Mutex::new(SystemTime::UNIX_EPOCH) }
+    pub fn new() -> Self {
+        Self { latest: Mutex::new((SystemTime::now(), Instant::now())) }
     }
 }
 
@@ -47,8 +47,10 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> SystemTime {
         let mut latest = crate::sync::lock(&self.latest);
-        *latest = SystemTime::now().max(*latest);
-        *latest
+        let (time, at) = *latest;
+        let now = SystemTime::now().max(time + at.elapsed());
+        *latest = (now, Instant::now());
+        now
     }
 
     async fn sleep_until(&self, deadline: SystemTime) {
@@ -133,11 +135,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn system_clock_never_goes_back() {
+    async fn system_clock_never_goes_back_and_never_stands_still() {
         let clock = SystemClock::new();
-        let future = SystemTime::now() + Duration::from_secs(3600);
-        *clock.latest.lock().unwrap() = future;
-        assert_eq!(clock.now(), future);
-        clock.sleep_until(future).await;
+        // as if the wall clock had been an hour ahead, five seconds ago, and was put back since
+        let ahead = SystemTime::now() + Duration::from_secs(3600);
+        let then = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+        *clock.latest.lock().unwrap() = (ahead, then);
+        assert!(clock.now() >= ahead + Duration::from_secs(5));
+        clock.sleep_until(ahead + Duration::from_secs(5)).await;
     }
 }

@@ -213,6 +213,9 @@ impl ExactCommand {
             if !is_variable_name(variable) {
                 return fail("exec.env", "must map names of the form [A-Za-z_][A-Za-z0-9_]* to fields");
             }
+            if is_loader_variable(variable) {
+                return fail("exec.env", "must not set PATH or a variable that makes programs load or run something");
+            }
             if field.is_empty() {
                 return fail("exec.env", "must name a field for each variable");
             }
@@ -250,6 +253,13 @@ fn is_sha256(text: &str) -> bool {
 fn is_variable_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Variables that change what runs, or what a program loads, rather than hand it a value.
+fn is_loader_variable(name: &str) -> bool {
+    const NAMES: [&str; 6] = ["PATH", "BASH_ENV", "ENV", "IFS", "NODE_OPTIONS", "RUBYOPT"];
+    const PREFIXES: [&str; 5] = ["LD_", "DYLD_", "PYTHON", "PERL5", "GIT_"];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl<T: PartialEq> Scope<T> {
@@ -460,6 +470,8 @@ mod tests {
             command("1").with_env("A=B", "token"),
             command("1").with_env("1A", "token"),
             command("1").with_env("A", ""),
+            command("1").with_env("LD_PRELOAD", "token"),
+            command("1").with_env("PATH", "token"),
         ];
         for bad in bad_commands {
             assert!(Use::command(bad.clone()).check().is_err(), "{bad:?}");

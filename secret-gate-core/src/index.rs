@@ -34,6 +34,8 @@ pub(crate) struct TitleIndex {
     latest: Mutex<Option<Arc<Titles>>>,
     refreshes: AtomicU64,
     refreshing: tokio::sync::Mutex<()>,
+    // how many refreshes failed so far, and why the latest did
+    failures: Mutex<(u64, Option<BackendError>)>,
 }
 
 impl TitleIndex {
@@ -44,6 +46,7 @@ impl TitleIndex {
             latest: Mutex::new(None),
             refreshes: AtomicU64::new(0),
             refreshing: tokio::sync::Mutex::new(()),
+            failures: Mutex::default(),
         }
     }
 
@@ -68,14 +71,29 @@ impl TitleIndex {
         if let Some(titles) = look() {
             return Ok(titles);
         }
-        // One refresh at a time; whoever waited for it looks at what it brought before starting another.
+        // One refresh at a time; whoever waited for it takes what it brought, be it a failure, before starting another.
+        let failed_before = lock(&self.failures).0;
         let _turn = self.refreshing.lock().await;
         if let Some(titles) = look() {
             return Ok(titles);
         }
-        let titles = Arc::new(self.fetch().await?);
-        *lock(&self.latest) = Some(Arc::clone(&titles));
-        Ok(titles)
+        if let (failed, Some(error)) = &*lock(&self.failures)
+            && *failed > failed_before
+        {
+            return Err(error.clone());
+        }
+        match self.fetch().await {
+            Ok(titles) => {
+                let titles = Arc::new(titles);
+                *lock(&self.latest) = Some(Arc::clone(&titles));
+                Ok(titles)
+            }
+            Err(error) => {
+                let mut failures = lock(&self.failures);
+                *failures = (failures.0 + 1, Some(error.clone()));
+                Err(error)
+            }
+        }
     }
 
     async fn fetch(&self) -> Result<Titles, BackendError> {

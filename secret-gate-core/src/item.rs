@@ -104,15 +104,17 @@ impl Item {
     /// The fields under the names that people and requests use for them, each name once.
     ///
     /// A field without a label goes by its id. Where a label occurs again in another section, the first keeps the
-    /// plain label and the others go by `section/label`; what is still taken goes by the field's id.
+    /// plain label and the others go by `section/label`; what is still taken goes by `label/id`. A field with a label
+    /// never goes by its id alone, which says nothing to the human who reads it.
     #[must_use]
     pub fn named_fields(&self) -> Vec<(String, &Field)> {
         let mut named: Vec<(String, &Field)> = Vec::with_capacity(self.fields.len());
         let mut taken = std::collections::HashSet::new();
         for field in &self.fields {
-            let candidates = [Some(field.label().to_owned()), field.name_in_section(), Some(field.id.clone())];
+            let with_id = format!("{}/{}", field.label(), field.id);
+            let candidates = [Some(field.label().to_owned()), field.name_in_section(), Some(with_id)];
             let name = candidates.into_iter().flatten().find(|name| !taken.contains(name));
-            // an id that is taken too names nothing that a human could tell apart: the later field can't be asked for
+            // same label and same id: nothing that a human could tell apart, so the later field can't be asked for
             if let Some(name) = name {
                 taken.insert(name.clone());
                 named.push((name, field));
@@ -121,14 +123,13 @@ impl Item {
         named
     }
 
-    /// Finds a field by its name in [`named_fields`](Self::named_fields), else by `section/label`, else by its id.
+    /// Finds a field by its name in [`named_fields`](Self::named_fields), else by `section/label`.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.named_fields()
             .into_iter()
             .find_map(|(known, field)| (known == name).then_some(field))
             .or_else(|| self.fields.iter().find(|field| field.name_in_section().as_deref() == Some(name)))
-            .or_else(|| self.fields.iter().find(|field| field.id == name))
     }
 }
 
@@ -269,11 +270,12 @@ mod tests {
             field("c", "password", Some("staging")),
             field("d", "", None),
         ]);
-        assert_eq!(names(&item), ["password", "staging/password", "c", "d"]);
+        assert_eq!(names(&item), ["password", "staging/password", "password/c", "d"]);
         assert_eq!(item.field("password").unwrap().id, "a");
         assert_eq!(item.field("prod/password").unwrap().id, "a");
         assert_eq!(item.field("staging/password").unwrap().id, "b");
-        assert_eq!(item.field("c").unwrap().id, "c");
+        assert_eq!(item.field("password/c").unwrap().id, "c");
+        assert!(item.field("c").is_none(), "the human would read an id");
         assert!(item.field("nope").is_none());
         assert!(item.field("").is_none());
     }
@@ -281,7 +283,7 @@ mod tests {
     #[test]
     fn every_name_stands_once() {
         let item = item(vec![field("x", "x", None), field("x", "x", None), field("y", "x", None)]);
-        assert_eq!(names(&item), ["x", "y"]);
+        assert_eq!(names(&item), ["x", "x/x", "x/y"]);
     }
 
     #[test]

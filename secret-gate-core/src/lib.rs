@@ -42,6 +42,7 @@ pub mod cache;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
+mod duration;
 mod error;
 mod gate;
 mod grant;
@@ -66,6 +67,7 @@ pub use approver::{
 pub use backend::onepassword::OnePassword;
 pub use backend::{BackendError, MemoryBackend, SecretBackend};
 pub use cache::{Cache, MemoryCache, NoCache};
+pub use duration::parse_duration;
 pub use error::Error;
 pub use gate::{
     Fields, Found, Gate, GateBuilder, Match, Release, ReleasedItem, Request, Standing, Submitted, Token, Wanted,

@@ -1,6 +1,7 @@
 //! Who asks, and how a request is named.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// Who asks, as far as it was checked; never what the requester says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,12 +35,19 @@ impl Requester {
         self
     }
 
-    /// What limits are counted by: the key's name, else the address.
+    /// What limits are counted by: the key's name, else the address; of an IPv6 address the first 64 bits, since whoever
+    /// has one has them all.
     #[must_use]
     pub fn identity(&self) -> String {
         match (&self.key_name, &self.address) {
             (Some(name), _) => format!("key {name}"),
-            (None, Some(address)) => format!("address {address}"),
+            (None, Some(address)) => match address.parse::<Ipv6Addr>() {
+                Ok(v6) => {
+                    let [a, b, c, d, ..] = v6.segments();
+                    format!("address {a:x}:{b:x}:{c:x}:{d:x}::/64")
+                }
+                Err(_) => format!("address {address}"),
+            },
             (None, None) => "unauthenticated".to_owned(),
         }
     }
@@ -72,5 +80,19 @@ impl From<String> for RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_count_by_key_else_by_address() {
+        let at = |address: &str| Requester::unauthenticated().at(address).identity();
+        assert_eq!(Requester::with_key("ci", false).at("10.0.0.7").identity(), "key ci");
+        assert_eq!(at("10.0.0.7"), "address 10.0.0.7");
+        assert_eq!(at("2001:db8::1"), at("2001:db8::2"));
+        assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
     }
 }

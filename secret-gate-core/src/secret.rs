@@ -168,9 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn deserialize_errors_do_not_quote_input() {
-        let error = serde_json::from_str::<SecretValue>("12345678").unwrap_err();
-        // serde names the kind and the number; a value is a JSON string, which is never quoted
-        assert!(serde_json::from_str::<SecretValue>("\"abc").unwrap_err().to_string().find("abc").is_none(), "{error}");
+    fn errors_of_reading_a_text_do_not_quote_it() {
+        let error = serde_json::from_str::<SecretValue>("\"abc").unwrap_err();
+        assert!(!error.to_string().contains("abc"), "{error}");
     }
 }

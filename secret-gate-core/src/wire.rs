@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{SecretValue, Use};
 
@@ -13,15 +13,16 @@ use crate::{SecretValue, Use};
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct SearchRequest {
     /// What to look for in titles, case-insensitively.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub query: String,
     /// How many results to give at most: below 1 means 10, above 100 means 100.
-    #[serde(default = "default_limit")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub limit: i64,
 }
 
-const fn default_limit() -> i64 {
-    10
+/// Older clients send null for what they leave out.
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Answer of `POST /search`.
@@ -59,7 +60,7 @@ pub struct SearchResult {
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct FieldsRequest {
     /// Title or id of the item, or a secret reference.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub secret_name: String,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,7 +146,7 @@ pub struct AccessRequest {
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct WantedSecret {
     /// Title or id of the item, or a secret reference.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub secret_name: String,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -301,7 +302,7 @@ impl Serialize for Revealed {
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct WatchRequest {
     /// The tokens of the requests to watch, at most 256.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub tokens: Vec<String>,
     /// How long to hold the answer while nothing changes, such as `30s`; at most 60 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -351,7 +352,7 @@ pub struct ErrorResponse {
     pub error: String,
     /// What went wrong, for people.
     pub message: String,
-    /// With `not_found`: titles that come close, best first, at most five.
+    /// With `not_found`: items that come close, best first, at most five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suggestions: Vec<Candidate>,
     /// With `ambiguous`: the items that the name could mean.

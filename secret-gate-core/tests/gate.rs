@@ -1,17 +1,18 @@
 //! The gate's promises, through its public door.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use secret_gate_core::audit::{AuditEvent, MemoryAudit};
 use secret_gate_core::clock::{Clock, ManualClock};
 use secret_gate_core::{
-    ApproverError, BackendError, CastError, Decision, Error, Field, FieldKind, Gate, GateBuilder, Item, ItemSummary,
-    Keep, MemoryBackend, MemoryCache, Outcome, Request, Requester, Revision, ScriptedApprover, SecretBackend,
-    Submitted, Token, Use, Vault, Wanted,
+    Approver, ApproverError, BackendError, Ballot, CastError, Decision, Error, Field, FieldKind, Gate, GateBuilder,
+    Item, ItemSummary, Keep, MemoryBackend, MemoryCache, Outcome, Posted, Question, Request, Requester, Revision,
+    ScriptedApprover, SecretBackend, Submitted, Token, Use, Vault, Wanted,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -82,6 +83,7 @@ struct TestBackend {
     reads: Semaphore,
     reading: watch::Sender<usize>,
     listings: watch::Sender<usize>,
+    listings_fail: AtomicBool,
     failing: std::sync::Mutex<Option<&'static str>>,
     failing_vault: std::sync::Mutex<Option<(&'static str, bool)>>,
 }
@@ -93,6 +95,7 @@ impl TestBackend {
             reads: Semaphore::new(Semaphore::MAX_PERMITS),
             reading: watch::Sender::new(0),
             listings: watch::Sender::new(0),
+            listings_fail: AtomicBool::new(false),
             failing: std::sync::Mutex::new(None),
             failing_vault: std::sync::Mutex::new(None),
         }
@@ -107,6 +110,10 @@ impl TestBackend {
         *self.failing.lock().unwrap() = message;
     }
 
+    fn fail_listings(&self, fail: bool) {
+        self.listings_fail.store(fail, Ordering::SeqCst);
+    }
+
     fn fail_vault(&self, vault: &'static str, forbidden: bool) {
         *self.failing_vault.lock().unwrap() = Some((vault, forbidden));
     }
@@ -116,6 +123,11 @@ impl TestBackend {
 impl SecretBackend for TestBackend {
     async fn vaults(&self) -> Result<Vec<Vault>, BackendError> {
         self.listings.send_modify(|count| *count += 1);
+        // lets whoever else wants the listing queue up for it
+        tokio::task::yield_now().await;
+        if self.listings_fail.load(Ordering::SeqCst) {
+            return Err(BackendError::unavailable("down"));
+        }
         self.inner.vaults().await
     }
 
@@ -133,7 +145,9 @@ impl SecretBackend for TestBackend {
         let permit = self.reads.acquire().await.map_err(|_| BackendError::unavailable("closed"))?;
         permit.forget();
         self.reads.add_permits(1);
-        if let Some(message) = *self.failing.lock().unwrap() {
+        let failing = *self.failing.lock().unwrap();
+        if let Some(message) = failing {
+            assert_ne!(message, "panic", "told to");
             return Err(BackendError::unavailable(message));
         }
         self.inner.item(vault_id, item_id).await
@@ -647,4 +661,101 @@ async fn a_cache_answers_what_its_grant_covers_for_the_same_requester() {
     test.vaults.inner.put(item("v1", "i1", "database", 1));
     clock.advance(Duration::from_secs(3600));
     expect_question(request()).await;
+}
+
+#[tokio::test]
+async fn items_that_look_alike_are_shown_with_their_ids() {
+    let test = TestGate::new(ScriptedApprover::new());
+    test.submit("database").await;
+    assert_eq!(test.human.asked(0).await.question.items[0].ids, None);
+    test.vaults.inner.put(item("v1", "i9", "database", 1));
+    test.clock.advance(Duration::from_secs(6));
+    test.submit("i9").await;
+    assert_eq!(test.human.asked(1).await.question.items[0].ids.as_deref(), Some("ids v1/i9"));
+}
+
+#[tokio::test]
+async fn a_field_goes_by_its_label_and_not_by_an_id_that_says_something_else() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let field = Field::new("password", "root signing key", FieldKind::concealed(), "x");
+    test.vaults.inner.put(Item::new("i9", "v1", "keys").with_field(field));
+    let unknown = test.gate.submit(Request::new("keys").field("password")).await;
+    assert!(matches!(unknown, Err(Error::UnknownField { fields, .. }) if fields == ["root signing key"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_steps_at_once_the_later_is_shown_last() {
+    for _ in 0..200 {
+        let test = TestGate::new(ScriptedApprover::new());
+        let submitted = test.submit("database").await;
+        let mut outcomes = test.human.asked(0).await.outcomes;
+        let (gate, token) = (test.gate.clone(), submitted.token);
+        let withdrawing = tokio::spawn(async move { gate.withdraw(&token).await });
+        test.gate.decide(&submitted.request_id, Decision::approve("Ann")).await.ok();
+        withdrawing.await.unwrap().unwrap();
+        let last = outcomes.borrow_and_update().last().cloned();
+        assert!(matches!(last, Some(Outcome::Withdrawn | Outcome::Revoked(_))), "{last:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_look_at_the_titles_is_shared_by_those_who_waited_for_it() {
+    let test = TestGate::new(ScriptedApprover::new());
+    test.vaults.fail_listings(true);
+    let searches = (0..10).map(|_| test.gate.search("database", 10));
+    let results = futures_util::future::join_all(searches).await;
+    assert!(results.iter().all(|result| matches!(result, Err(Error::Backend { .. }))));
+    assert_eq!(*test.vaults.listings.borrow(), 1);
+    test.vaults.fail_listings(false);
+    assert_eq!(test.gate.search("database", 10).await.unwrap().matches.len(), 1);
+}
+
+/// Panics where it can.
+#[derive(Debug)]
+struct Panicking;
+
+#[async_trait]
+impl Approver for Panicking {
+    async fn ask(&self, _: Arc<Question>, _: Ballot) -> Result<Box<dyn Posted>, ApproverError> {
+        panic!("told to panic")
+    }
+
+    async fn check(&self) -> Result<(), ApproverError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn parts_that_panic_fail_and_leave_nothing_half_done() {
+    let gate = Gate::builder(Arc::new(vaults()), Arc::new(Panicking)).build();
+    assert!(matches!(gate.submit(Request::new("database")).await, Err(Error::Internal(_))));
+    assert_eq!(gate.open_requests(), 0);
+
+    let test = TestGate::new(ScriptedApprover::new());
+    let token = test.approved("database").await;
+    test.vaults.fail(Some("panic"));
+    assert!(matches!(test.gate.redeem(&token).await, Err(Error::Internal(_))));
+    test.vaults.fail(None);
+    assert!(test.gate.redeem(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_embedder_gets_what_was_approved_although_the_backend_stumbles() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let waiting = tokio::spawn({
+        let gate = test.gate.clone();
+        async move { gate.request(Request::new("database")).await.is_ok() }
+    });
+    let asked = test.human.asked(0).await;
+    let mut reading = test.vaults.reading.subscribe();
+    reading.mark_unchanged();
+    test.vaults.fail(Some("502"));
+    asked.ballot.cast(Decision::approve("Ann")).await.unwrap();
+    reading.changed().await.unwrap();
+    test.vaults.fail(None);
+    while !waiting.is_finished() {
+        test.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    assert!(waiting.await.unwrap());
 }

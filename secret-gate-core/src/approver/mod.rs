@@ -88,6 +88,8 @@ pub struct AskedItem {
     pub title: String,
     /// The vault's name, never shortened.
     pub vault: String,
+    /// Ids of vault and item, where title and vault's name alone don't tell the item from another.
+    pub ids: Option<String>,
     /// The fields that would be released.
     pub fields: Vec<AskedField>,
 }

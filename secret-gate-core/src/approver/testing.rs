@@ -16,6 +16,7 @@ pub(crate) fn question(id: &str) -> Question {
     Question {
         id: RequestId::from(id.to_owned()),
         items: vec![AskedItem {
+            ids: None,
             title: "prod-deploy-key".into(),
             vault: "infra".into(),
             fields: vec![AskedField { name: "private_key".into(), is_seed: false }],

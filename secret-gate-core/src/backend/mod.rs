@@ -46,7 +46,7 @@ pub trait SecretBackend: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Why a backend gave no answer. No message holds a secret or the backend's credentials.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
     /// There is no such vault or item.

@@ -32,7 +32,6 @@ impl BallotBox for Inner {
                 continue;
             }
             let next = self.decided(&record.question, &decision);
-            let Some(outcome) = next.outcome() else { continue };
             let entry = record.audit_entry(&next, self.clock.now());
             if let Err(error) = self.audit.append(&entry).await {
                 tracing::error!(request_id = %id, ?error, "a decision can't be written to the audit log");
@@ -41,9 +40,12 @@ impl BallotBox for Inner {
                     return Err(CastError::NotRecorded);
                 }
             }
-            if self.step(&record, Phase::Pending, next) {
+            if self.step(&record, Phase::Pending, next.clone())
+                && let Some(outcome) = next.outcome()
+            {
                 return Ok(outcome);
             }
+            tracing::warn!(request_id = %id, "the request ended while its decision was being written");
         }
     }
 }

@@ -22,8 +22,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::index::TitleIndex;
 use crate::resolve::{MatchKind, rank};
 use crate::sync::lock;
-use crate::{Error, FieldKind, RequestId, SecretBackend};
+use crate::{Error, FieldKind, RequestId, SecretBackend, SecretReference};
 
+use pin::FoundItem;
 use request::{Phase, Record, State};
 use store::{RequestStore, Room};
 
@@ -69,7 +70,8 @@ struct Inner {
     index: TitleIndex,
     store: RequestStore,
     posted: Mutex<HashMap<RequestId, Box<dyn Posted>>>,
-    // one decision at a time, so that of two presses only the one that counts is written down
+    // one decision at a time, so that of two presses only the one that counts is written down; a request that ends
+    // while its decision is being written has both in the audit log, in this order
     deciding: tokio::sync::Mutex<()>,
     settings: Settings,
 }
@@ -250,12 +252,21 @@ impl Gate {
         })
     }
 
-    /// The names and kinds of an item's fields. Asks nobody, and gives no values.
+    /// The names and kinds of an item's fields. Asks nobody, and gives no values. Of a secret reference the field does
+    /// not matter here.
     ///
     /// # Errors
     /// When the name does not stand for one item, or the backend gives no answer.
     pub async fn fields(&self, name: &str, vault: Option<&str>) -> Result<Fields, Error> {
-        let (vault, item) = pin::find(&self.inner.index, self.inner.backend.as_ref(), name, vault).await?;
+        let (index, backend) = (&self.inner.index, self.inner.backend.as_ref());
+        let reference: Option<SecretReference> =
+            name.starts_with(SecretReference::SCHEME).then(|| name.parse()).transpose()?;
+        let (name, vault) = match &reference {
+            Some(_) if vault.is_some() => return Err(Error::ReferenceWithFields),
+            Some(reference) => (reference.item.as_str(), Some(reference.vault.as_str())),
+            None => (name, vault),
+        };
+        let FoundItem { vault, item, .. } = pin::find(index, backend, index.mark(), name, vault).await?;
         let fields = item.named_fields().into_iter().map(|(name, field)| (name, field.kind.clone())).collect();
         Ok(Fields { title: item.title, vault: vault.name, fields })
     }
@@ -372,15 +383,19 @@ impl Inner {
     /// One step of a request's life: compare-and-set, and show people how it stands.
     fn step(&self, record: &Record, from: Phase, next: State) -> bool {
         let id = &record.question.id;
-        let outcome = next.outcome();
         let moved = self.store.compare_and_set(id, from, next, self.clock.now());
-        if moved
-            && let Some(outcome) = outcome
-            && let Some(posted) = lock(&self.posted).get(id)
-        {
-            posted.show(&outcome);
+        if moved && let Some(posted) = lock(&self.posted).get(id) {
+            self.show(id, posted.as_ref());
         }
         moved
+    }
+
+    /// Shows how the request stands now. Called under the lock of `posted`, so that of two steps at once the later one
+    /// is shown last.
+    fn show(&self, id: &RequestId, posted: &dyn Posted) {
+        if let Some(outcome) = self.store.get(id).and_then(|record| record.state.outcome()) {
+            posted.show(&outcome);
+        }
     }
 
     /// Writes down a step that stands whether or not it can be written: one that allows nothing.

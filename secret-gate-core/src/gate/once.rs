@@ -12,6 +12,8 @@ use crate::gate::token::Token;
 
 /// How long one look at the request lasts while waiting; the wait goes on until the request ends.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long to wait before an approved secret is read again that could not be read.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 impl Gate {
     /// Asks, waits for the decision and releases, in one call. If the caller goes away meanwhile, the question is
@@ -33,7 +35,15 @@ impl Gate {
         let release = loop {
             match self.wait(token, WAIT).await?.outcome {
                 None => {}
-                Some(Outcome::Approved(_)) => break self.redeem(token).await?,
+                Some(Outcome::Approved(_)) => match self.redeem(token).await {
+                    // the token is unspent: what has been approved is worth another try, until it lapses
+                    Err(Error::Backend { source }) => {
+                        tracing::warn!(error = %source, "the approved secret can't be read; trying again");
+                        let clock = &self.inner.clock;
+                        clock.sleep_until(clock.now() + RETRY_PAUSE).await;
+                    }
+                    redeemed => break redeemed?,
+                },
                 Some(Outcome::Denied { by }) => return Err(Error::Denied { by }),
                 Some(Outcome::Expired { .. }) => return Err(Error::Expired),
                 Some(Outcome::Released(_)) => return Err(Error::AlreadyUsed),
@@ -60,7 +70,8 @@ impl Gate {
             let Some(item) = covered.then(|| pin.pick(&lease.item)).flatten() else { return Ok(None) };
             release.items.push(item);
             release.fields_named |= pin.fields_named;
-            release.grant = Some(lease.grant.clone());
+            let ends_first = release.grant.as_ref().is_none_or(|grant| lease.grant.expires_at < grant.expires_at);
+            release.grant = if ends_first { Some(lease.grant.clone()) } else { release.grant };
         }
         Ok(Some(release))
     }
@@ -84,8 +95,17 @@ struct OpenQuestion {
 
 impl Drop for OpenQuestion {
     fn drop(&mut self) {
-        let (gate, token) = (self.gate.clone(), self.token.take());
-        if let (Some(token), Ok(runtime)) = (token, tokio::runtime::Handle::try_current()) {
+        if let Some(token) = self.token.take() {
+            self.gate.withdraw_later(token);
+        }
+    }
+}
+
+impl Gate {
+    /// Takes a request back in a task of its own; without a runtime it is left to expire.
+    pub(super) fn withdraw_later(&self, token: Token) {
+        let gate = self.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { gate.withdraw(&token).await });
         }
     }

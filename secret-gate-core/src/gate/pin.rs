@@ -1,8 +1,8 @@
 //! What a request is pinned to: exactly these fields of exactly this item as it was when the human was asked.
 
 use crate::gate::request::Wanted;
-use crate::index::TitleIndex;
-use crate::resolve::{Entry, Resolution, resolve};
+use crate::index::{Mark, TitleIndex};
+use crate::resolve::{Entry, Resolution, VaultListing, resolve};
 use crate::{
     AskedField, AskedItem, BackendError, Error, Field, Item, ReleasedItem, Revision, SecretBackend, SecretReference,
     SecretValue, Vault,
@@ -23,6 +23,8 @@ pub(crate) struct Pin {
     pub(crate) title: String,
     pub(crate) revision: Revision,
     pub(crate) fields: Vec<PinnedField>,
+    /// Whether another item has the same title in a vault of the same name.
+    has_twin: bool,
     /// Whether the request named fields; otherwise it is for the whole item.
     pub(crate) fields_named: bool,
 }
@@ -44,32 +46,41 @@ enum Part {
     CurrentCode,
 }
 
-/// Finds and reads the item that a name means.
+/// An item that a name means, as it is now.
+pub(crate) struct FoundItem {
+    pub(crate) vault: Vault,
+    pub(crate) item: Item,
+    has_twin: bool,
+}
+
+/// Finds and reads the item that a name means, among titles that are as new as `mark` if that makes a difference.
 pub(crate) async fn find(
     index: &TitleIndex,
     backend: &dyn SecretBackend,
+    mark: Mark,
     name: &str,
     vault: Option<&str>,
-) -> Result<(Vault, Item), Error> {
+) -> Result<FoundItem, Error> {
     if name.trim().is_empty() {
         return Err(Error::MissingName);
     }
-    let mark = index.mark();
-    if let Resolution::Exact(entry) = resolve(&index.at_most(FRESH_ENOUGH).await?.listings, name, vault)
+    let titles = index.at_most(FRESH_ENOUGH).await?;
+    if let Resolution::Exact(entry) = resolve(&titles.listings, name, vault)
         && let Some(item) = read(backend, &entry).await?
         && item.title == entry.item.title
     {
-        return Ok((entry.vault, item));
+        return Ok(FoundItem::new(entry, item, &titles.listings));
     }
     // Not there, not sure, or not what it was called any more: look again at what there is now.
-    let resolution = resolve(&index.newer_than(mark).await?.listings, name, vault);
+    let titles = index.newer_than(mark).await?;
+    let resolution = resolve(&titles.listings, name, vault);
     let not_found = |suggestions: Vec<Entry>| Error::NotFound {
         name: name.to_owned(),
         suggestions: suggestions.iter().map(Entry::to_candidate).collect(),
     };
     match resolution {
         Resolution::Exact(entry) | Resolution::Close(entry) => match read(backend, &entry).await? {
-            Some(item) => Ok((entry.vault, item)),
+            Some(item) => Ok(FoundItem::new(entry, item, &titles.listings)),
             None => Err(not_found(Vec::new())),
         },
         Resolution::Ambiguous(entries) => Err(Error::Ambiguous {
@@ -78,6 +89,15 @@ pub(crate) async fn find(
         }),
         Resolution::NotFound(suggestions) => Err(not_found(suggestions)),
         Resolution::Unlisted(vaults) => Err(Error::Unlisted { vaults }),
+    }
+}
+
+impl FoundItem {
+    fn new(Entry { vault, item: summary }: Entry, item: Item, listings: &[VaultListing]) -> Self {
+        let same_vault_name = listings.iter().filter(|listing| listing.vault.name == vault.name);
+        let items = same_vault_name.flat_map(|listing| listing.items.iter().flatten());
+        let has_twin = items.filter(|other| other.title == summary.title).count() > 1;
+        Self { vault, item, has_twin }
     }
 }
 
@@ -94,27 +114,28 @@ impl Pin {
     pub(crate) async fn resolve(
         index: &TitleIndex,
         backend: &dyn SecretBackend,
+        mark: Mark,
         wanted: &Wanted,
     ) -> Result<Self, Error> {
         if !wanted.name.starts_with(SecretReference::SCHEME) {
-            let (vault, item) = find(index, backend, &wanted.name, wanted.vault.as_deref()).await?;
-            return Self::new(vault, &item, &wanted.fields);
+            let found = find(index, backend, mark, &wanted.name, wanted.vault.as_deref()).await?;
+            return Self::new(found, &wanted.fields);
         }
         let reference: SecretReference = wanted.name.parse()?;
         if wanted.vault.is_some() || !wanted.fields.is_empty() {
             return Err(Error::ReferenceWithFields);
         }
-        let (vault, item) = find(index, backend, &reference.item, Some(&reference.vault)).await?;
-        Self::new(vault, &item, &[reference.field])
+        let found = find(index, backend, mark, &reference.item, Some(&reference.vault)).await?;
+        Self::new(found, &[reference.field])
     }
 
-    fn new(vault: Vault, item: &Item, names: &[String]) -> Result<Self, Error> {
+    fn new(FoundItem { vault, item, has_twin }: FoundItem, names: &[String]) -> Result<Self, Error> {
         let mut fields = Vec::new();
         if names.is_empty() {
             fields.extend(item.named_fields().into_iter().map(|(name, field)| PinnedField::whole(name, field)));
         }
         for name in names {
-            let field = PinnedField::named(item, name).ok_or_else(|| Error::UnknownField {
+            let field = PinnedField::named(&item, name).ok_or_else(|| Error::UnknownField {
                 title: item.title.clone(),
                 field: name.clone(),
                 fields: item.named_fields().into_iter().map(|(name, _)| name).collect(),
@@ -124,8 +145,8 @@ impl Pin {
             }
         }
         let fields_named = !names.is_empty();
-        let (item_id, title, revision) = (item.id.clone(), item.title.clone(), item.revision.clone());
-        Ok(Self { vault, item_id, title, revision, fields, fields_named })
+        let Item { id: item_id, title, revision, .. } = item;
+        Ok(Self { vault, item_id, title, revision, fields, has_twin, fields_named })
     }
 
     /// Joins pins of one item into one, so that each item stands once in a question.
@@ -155,6 +176,7 @@ impl Pin {
         AskedItem {
             title: self.title.clone(),
             vault: self.vault.name.clone(),
+            ids: self.has_twin.then(|| format!("ids {}/{}", self.vault.id, self.item_id)),
             fields: self.fields.iter().map(field).collect(),
         }
     }
@@ -252,7 +274,8 @@ mod tests {
     use crate::FieldKind;
 
     fn pin(vault: &str, title: &str, id: &str) -> Pin {
-        Pin::new(Vault::new(format!("id-{vault}"), vault), &Item::new(id, format!("id-{vault}"), title), &[]).unwrap()
+        let (vault, item) = (Vault::new(format!("id-{vault}"), vault), Item::new(id, format!("id-{vault}"), title));
+        Pin::new(FoundItem { vault, item, has_twin: false }, &[]).unwrap()
     }
 
     #[test]
@@ -270,8 +293,9 @@ mod tests {
     #[test]
     fn one_time_password_is_the_seed_or_the_code_by_name() {
         let otp = || Field::new("f", "code", FieldKind::one_time_password(), "SEED").with_code("123456");
-        let item = Item::new("i", "v", "github").with_field(otp());
-        let pin = |name: &str| Pin::new(Vault::new("v", "infra"), &item, &[name.to_owned()]);
+        let item = || Item::new("i", "v", "github").with_field(otp());
+        let found = || FoundItem { vault: Vault::new("v", "infra"), item: item(), has_twin: false };
+        let pin = |name: &str| Pin::new(found(), &[name.to_owned()]);
         assert_eq!(pin("code").unwrap().fields[0].part, Part::Seed);
         assert!(pin("code").unwrap().asked().fields[0].is_seed);
         assert_eq!(pin("code?attribute=otp").unwrap().fields[0].part, Part::CurrentCode);

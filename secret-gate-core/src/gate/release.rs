@@ -1,7 +1,9 @@
 //! Releasing: once, for exactly what was approved.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use crate::approver::Approval;
@@ -115,7 +117,10 @@ impl Inner {
     async fn release_in_task(self: Arc<Self>, record: Record, approval: Approval) -> Result<Release, Error> {
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {
-            let released = self.release(&record, &approval, || !answer.is_closed()).await;
+            let releasing = self.release(&record, &approval, || !answer.is_closed());
+            // a backend or audit log that panics gives the token back like one that fails
+            let released = AssertUnwindSafe(releasing).catch_unwind().await;
+            let released = released.unwrap_or(Err(Error::Internal("the release panicked")));
             if released.is_err() {
                 self.give_back(&record, approval).await;
             }

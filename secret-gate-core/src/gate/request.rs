@@ -214,11 +214,6 @@ impl State {
 }
 
 impl Record {
-    /// Whether the question can still be answered, or the answer be used.
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state.phase(), Phase::Pending | Phase::Approved | Phase::Releasing)
-    }
-
     pub(crate) fn has_expired(&self, now: SystemTime) -> bool {
         now >= self.question.expires_at
     }

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::RequestId;
 use crate::gate::request::{Phase, Record, State};
 use crate::gate::token::TokenDigest;
 use crate::sync::lock;
+use crate::{RequestId, Requester};
 
 #[derive(Debug, Default)]
 pub(crate) struct RequestStore {
@@ -29,7 +29,7 @@ struct Kept {
     phase: watch::Sender<Phase>,
 }
 
-/// How many open requests there may be.
+/// How many requests may wait for a decision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
     pub(crate) in_all: usize,
@@ -43,19 +43,28 @@ pub(crate) enum NoRoom {
     ForRequester,
 }
 
-impl RequestStore {
-    /// Keeps a new request, unless too many are open.
-    pub(crate) fn insert(&self, record: Record, token: TokenDigest, room: Room) -> Result<(), NoRoom> {
-        let mut inner = lock(&self.inner);
-        let requester = record.question.requester.identity();
-        let open = || inner.records.values().filter(|kept| kept.record.is_open());
-        if open().count() >= room.in_all {
+impl Inner {
+    fn check_room(&self, requester: &Requester, room: Room) -> Result<(), NoRoom> {
+        let pending = || self.records.values().filter(|kept| kept.record.state.phase() == Phase::Pending);
+        if pending().count() >= room.in_all {
             return Err(NoRoom::InAll);
         }
-        let same = open().filter(|kept| kept.record.question.requester.identity() == requester);
-        if same.count() >= room.per_requester {
-            return Err(NoRoom::ForRequester);
-        }
+        let identity = requester.identity();
+        let same = pending().filter(|kept| kept.record.question.requester.identity() == identity);
+        if same.count() >= room.per_requester { Err(NoRoom::ForRequester) } else { Ok(()) }
+    }
+}
+
+impl RequestStore {
+    /// Says whether another request of this requester could be kept.
+    pub(crate) fn check_room(&self, requester: &Requester, room: Room) -> Result<(), NoRoom> {
+        lock(&self.inner).check_room(requester, room)
+    }
+
+    /// Keeps a new request, unless too many wait for a decision.
+    pub(crate) fn insert(&self, record: Record, token: TokenDigest, room: Room) -> Result<(), NoRoom> {
+        let mut inner = lock(&self.inner);
+        inner.check_room(&record.question.requester, room)?;
         let id = record.question.id.clone();
         let phase = watch::Sender::new(record.state.phase());
         inner.tokens.insert(token, id.clone());
@@ -115,8 +124,10 @@ impl RequestStore {
         ids
     }
 
-    /// How many requests are open.
+    /// How many requests are open: pending, or approved and not yet redeemed.
     pub(crate) fn open(&self) -> usize {
-        lock(&self.inner).records.values().filter(|kept| kept.record.is_open()).count()
+        let open =
+            |kept: &&Kept| matches!(kept.record.state.phase(), Phase::Pending | Phase::Approved | Phase::Releasing);
+        lock(&self.inner).records.values().filter(open).count()
     }
 }

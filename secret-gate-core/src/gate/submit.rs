@@ -1,8 +1,10 @@
 //! Asking: from names to a question that a human can see.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use crate::approver::{Ballot, Question};
@@ -48,6 +50,8 @@ impl Gate {
     /// the question does not reach a human. Nothing is left behind then.
     pub async fn submit(&self, request: Request) -> Result<Submitted, Error> {
         let inner = &self.inner;
+        self.sweep();
+        inner.store.check_room(&request.requester, inner.settings.room)?;
         let pins = inner.resolve_all(&request).await?;
         let question = Arc::new(inner.question(request, &pins)?);
         let record = Record { question, pins, state: State::Pending, since: inner.clock.now() };
@@ -56,11 +60,26 @@ impl Gate {
         let (answer, answered) = oneshot::channel();
         let gate = self.clone();
         tokio::spawn(async move {
-            if let Err(Ok(submitted)) = answer.send(gate.inner.post(record).await) {
-                gate.withdraw(&submitted.token).await.ok();
-            }
+            let posted = gate.inner.post(record).await;
+            // dropped, and so withdrawn, if the caller is gone
+            answer.send(posted.map(|submitted| Unclaimed { gate: gate.clone(), submitted: Some(submitted) })).ok();
         });
-        answered.await.map_err(|_| Error::Internal("the task that asks died"))?
+        let mut unclaimed = answered.await.map_err(|_| Error::Internal("the task that asks died"))??;
+        unclaimed.submitted.take().ok_or(Error::Internal("a token is lost"))
+    }
+}
+
+/// A question whose token nobody has taken yet; withdraws it when dropped.
+struct Unclaimed {
+    gate: Gate,
+    submitted: Option<Submitted>,
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(submitted) = self.submitted.take() {
+            self.gate.withdraw_later(submitted.token);
+        }
     }
 }
 
@@ -84,9 +103,10 @@ impl Inner {
     /// Pins everything that the request names, each item once.
     pub(super) async fn resolve_all(&self, request: &Request) -> Result<Arc<[Pin]>, Error> {
         check(request)?;
+        let mark = self.index.mark();
         let mut pins = Vec::with_capacity(request.secrets.len());
         for wanted in &request.secrets {
-            pins.push(Pin::resolve(&self.index, self.backend.as_ref(), wanted).await?);
+            pins.push(Pin::resolve(&self.index, self.backend.as_ref(), mark, wanted).await?);
         }
         Ok(Pin::merge(pins).into())
     }
@@ -111,12 +131,16 @@ impl Inner {
         let question = Arc::clone(&record.question);
         let id = question.id.clone();
         self.store.insert(record.clone(), token.digest(), self.settings.room)?;
-        let posted = async {
+        // before anything that may hang: whatever happens, the request ends in time
+        tokio::spawn(expire_in_time(Arc::downgrade(self), id.clone(), question.expires_at));
+        let posting = async {
             self.audit.append(&record.audit_entry(&State::Pending, question.asked_at)).await?;
             let ballot = Ballot::new(id.clone(), Arc::clone(self) as _);
             Ok::<_, Error>(self.approver.ask(Arc::clone(&question), ballot).await?)
         };
-        let posted = match posted.await {
+        // an approver that panics reaches nobody, like one that fails
+        let posted = AssertUnwindSafe(posting).catch_unwind().await;
+        let posted = match posted.unwrap_or(Err(Error::Internal("the approver panicked"))) {
             Ok(posted) => posted,
             Err(error) => {
                 self.store.remove(&id);
@@ -133,12 +157,9 @@ impl Inner {
         {
             // A quick human may have decided before there was anything to show it on.
             let mut all = lock(&self.posted);
-            if let Some(outcome) = self.store.get(&id).and_then(|record| record.state.outcome()) {
-                posted.show(&outcome);
-            }
+            self.show(&id, posted.as_ref());
             all.insert(id.clone(), posted);
         }
-        tokio::spawn(expire_in_time(Arc::downgrade(self), id.clone(), question.expires_at));
         Ok(Submitted { token, request_id: id, expires_at: question.expires_at })
     }
 }

@@ -5,28 +5,28 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::SecretValue;
-
 /// 256 random bits that the requester holds, as 64 hexadecimal digits. Redeems an approved request exactly once.
-pub struct Token(SecretValue);
+///
+/// Wiped when dropped, but not in locked pages: anybody can present any number of tokens, and those pages are for values.
+pub struct Token(Zeroizing<String>);
 
 impl Token {
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
         let mut bytes = Zeroizing::new([0_u8; 32]);
         getrandom::fill(bytes.as_mut())?;
-        Ok(Self(SecretValue::new(hex::encode(bytes.as_ref()))))
+        Ok(Self(Zeroizing::new(hex::encode(bytes.as_ref()))))
     }
 
     /// A token as somebody presents it; whether it is one is only known to the gate.
     #[must_use]
     pub fn presented(text: &str) -> Self {
-        Self(SecretValue::copy_of(text))
+        Self(Zeroizing::new(text.to_owned()))
     }
 
     /// The token's text, for the requester alone.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.expose()
+        &self.0
     }
 
     /// What the gate keeps of a token: enough to know it again, too little to redeem anything, and nothing whose

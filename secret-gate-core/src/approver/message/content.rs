@@ -48,7 +48,8 @@ pub(super) fn lines(question: &Question, reason_room: usize) -> (Vec<Line>, usiz
 
 /// One piece of code from end to end, so that a hundred items are still one tagged part.
 fn item(item: &AskedItem) -> Line {
-    let mut text = format!("Secret: {} · vault {} · ", name(&item.title), name(&item.vault));
+    let ids = item.ids.as_deref().map(|ids| format!("{} · ", shown(ids))).unwrap_or_default();
+    let mut text = format!("Secret: {} · vault {} · {ids}", name(&item.title), name(&item.vault));
     if item.fields.is_empty() {
         text.push_str("no fields");
     }

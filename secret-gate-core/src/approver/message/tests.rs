@@ -187,7 +187,7 @@ fn large_inputs_are_clamped_or_refused() {
     asked.said.machine = Some("m".repeat(60_000));
     let text = check(&asked, None).unwrap();
     assert!(text.contains("… (+") && text.contains("Machine: mmm"), "{text}");
-    let item = AskedItem { title: "t".into(), vault: "v".into(), fields: Vec::new() };
+    let item = AskedItem { title: "t".into(), vault: "v".into(), ids: None, fields: Vec::new() };
     asked.items = vec![item; 100];
     assert!(check(&asked, None).is_some());
     asked.items[0].title = "t".repeat(4000);
