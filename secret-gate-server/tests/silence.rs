@@ -1,5 +1,5 @@
 //! What the server says of itself: nothing secret in the log at any level, and clear words at a start that can't be.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 
