@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, CommandFactory, Parser, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::demo::Demo;
 use crate::{duration, go_flags};
 
 const AFTER_HELP: &str = "\
@@ -27,10 +28,19 @@ Exit codes:
 
 /// Ask for a secret, wait until a human has approved, and print it.
 #[derive(Debug, Parser)]
-#[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 120)]
+#[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 120, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) flags: Flags,
+}
+
+/// What there is beside asking for a secret.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show how it works, with made-up secrets; needs no server, no phone and no configuration
+    Demo(Demo),
 }
 
 /// What can be asked without a subcommand.
@@ -116,6 +126,17 @@ mod tests {
         for (text, value) in [("--fields=false", false), ("-fields=0", false), ("-fields=T", true), ("-fields=1", true)]
         {
             assert_eq!(read(&[text]).unwrap().fields, value, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_subcommand_keeps_its_arguments_and_takes_no_flags_of_older_scripts() {
+        let command = |args: &[&str]| Cli::read(args.iter().map(OsString::from)).map(|cli| cli.command);
+        assert!(matches!(command(&["secret-gate", "demo", "--yes", "--serve"]), Ok(Some(Command::Demo(_)))));
+        assert!(matches!(command(&["secret-gate", "--secret", "demo"]), Ok(None)));
+        assert!(matches!(command(&["secret-gate", "-reason", "demo", "-secret", "db"]), Ok(None)));
+        for args in [&["secret-gate", "--secret", "db", "demo"][..], &["secret-gate", "demo", "--secret", "db"]] {
+            assert_eq!(command(args).unwrap_err().exit_code(), 2, "{args:?}");
         }
     }
 

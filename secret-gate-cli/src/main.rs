@@ -1,11 +1,12 @@
 //! `secret-gate`: ask for a secret, wait until a human has approved, and print it.
 //!
 //! `cli` reads the command line, `settings` decides on server and key, `ask` and `look_up` do the work, `render` turns
-//! answers into text, and `ui` alone prints.
+//! answers into text, and `ui` alone prints. `demo` shows it all with made-up secrets.
 
 mod ask;
 mod cli;
 mod config;
+mod demo;
 mod duration;
 mod exit;
 mod failure;
@@ -24,7 +25,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::cli::{Cli, Flags, Format};
+use crate::cli::{Cli, Command, Flags, Format};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -34,19 +35,24 @@ use crate::ui::Ui;
 fn main() -> ExitCode {
     let ui = Ui::new();
     let exit = match Cli::read(std::env::args_os()) {
-        Ok(cli) => run(&ui, cli.flags).map_or_else(|failure| ui.failure(&failure), |()| Exit::Done),
+        Ok(cli) => run(&ui, cli).unwrap_or_else(|failure| ui.failure(&failure)),
         Err(answer) => ui.command_line(&answer),
     };
     exit.into()
 }
 
-fn run(ui: &Ui, flags: Flags) -> Result<(), Failure> {
+fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
     start_logging()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format!("can't start: {error}")))?;
-    let outcome = runtime.block_on(answer(ui, flags));
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Some(Command::Demo(demo)) => demo.run(*ui).await,
+            None => answer(ui, cli.flags).await.map(|()| Exit::Done),
+        }
+    });
     // a name look-up that hangs must not hold up the end
     runtime.shutdown_background();
     outcome

@@ -19,12 +19,14 @@ use crate::failure::Failure;
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
 const CYAN: &str = "\x1b[1;36m";
-const RESET: &str = "\x1b[0m";
+pub(crate) const BOLD: &str = "\x1b[1m";
+pub(crate) const DIM: &str = "\x1b[2m";
+pub(crate) const RESET: &str = "\x1b[0m";
 /// Back to the start of the line, and empty it.
 const CLEAR_LINE: &str = "\r\x1b[2K";
 
 /// Where the program talks to the user.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Ui {
     rewrites_lines: bool,
 }
@@ -38,9 +40,13 @@ impl Ui {
     /// Writes data to standard output.
     pub(crate) fn data(&self, data: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        out.write_all(data)
-            .and_then(|()| out.flush())
-            .map_err(|error| Failure::new(Exit::Failed, format!("can't write to standard output: {error}")))
+        out.write_all(data).and_then(|()| out.flush()).map_err(|error| unwritable(&error))
+    }
+
+    /// Writes a line of the program's own words to standard output, where they are what was asked for.
+    pub(crate) fn tell(&self, text: &str) -> Result<(), Failure> {
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| unwritable(&error))
     }
 
     /// Tells what failed and how the program ends.
@@ -111,6 +117,10 @@ impl Ui {
         let mut terminal = io::stderr().lock();
         terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush()).ok();
     }
+}
+
+fn unwritable(error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("can't write to standard output: {error}"))
 }
 
 /// The text with characters that move the cursor, hide or turn text around spelled out.

@@ -96,7 +96,8 @@ fn tls(authorities: &[Vec<u8>]) -> Result<ClientConfig, ClientError> {
     Ok(config)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the host is this machine: `localhost` or a loopback address.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -176,18 +176,28 @@ impl Machine {
         self
     }
 
+    /// Whether nothing was written into the home folder.
+    pub fn is_untouched(&self) -> bool {
+        std::fs::read_dir(self.home.path()).unwrap().next().is_none()
+    }
+
     fn folder(&self) -> PathBuf {
         self.home.path().join("secret-gate")
     }
 
     pub fn spawn(&self, args: &[&str]) -> tokio::process::Child {
+        self.spawn_at(Stdio::null(), args)
+    }
+
+    /// Spawns with this standard input.
+    pub fn spawn_at(&self, input: impl Into<Stdio>, args: &[&str]) -> tokio::process::Child {
         tokio::process::Command::new(env!("CARGO_BIN_EXE_secret-gate"))
             .args(args)
             .env_clear()
             .env("HOME", self.home.path())
             .env("XDG_CONFIG_HOME", self.home.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -1,12 +1,11 @@
 //! Where a server is: its base URL, checked once.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use reqwest::Url;
 
-use crate::http::{AddressError, parse_address};
+use crate::http::{AddressError, is_loopback, parse_address};
 
 /// The base URL of a secret-gate server, with or without a path.
 ///
@@ -38,9 +37,7 @@ impl ServerUrl {
     /// Whether the host is this machine: `localhost` or a loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        let host = self.0.host_str().unwrap_or_default();
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        address.map_or(host == "localhost", |address| address.is_loopback())
+        is_loopback(&self.0)
     }
 
     pub(super) const fn as_url(&self) -> &Url {

@@ -1,7 +1,7 @@
 //! The approval message: everything a human is told before they decide, and how the question ended.
 //!
 //! A message is made of lines, one fact each, and every line of spans. Text from outside has passed
-//! [`visible`] before it becomes part of a span, so it holds no line break and nothing that can't be seen, and it is
+//! `visible` before it becomes part of a span, so it holds no line break and nothing that can't be seen, and it is
 //! set as code, so it never becomes a link, a mention or a bot command. [`html`] and [`plain`] are two renderings of
 //! the same lines and read the same without their formatting.
 

@@ -114,3 +114,16 @@ async fn the_end_of_input_answers_nothing() {
     approver.ask(Arc::new(question("second")), ballots.ballot("second")).await.unwrap_err();
     assert_eq!(ballots.count(), 0);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_not_recorded_is_asked_for_again() {
+    let (approver, keys, screen) = terminal();
+    let ballots = FirstCounts::new();
+    ballots.fail_next(CastError::NotRecorded);
+    let _open = approver.ask(Arc::new(question("first")), ballots.ballot("first")).await.unwrap();
+    keys.send("a\n").unwrap();
+    screen.wait("answer again").await;
+    assert_eq!(ballots.count(), 0);
+    keys.send("a\n").unwrap();
+    assert_eq!(ballots.decisions(1).await, [Decision::approve("terminal")]);
+}

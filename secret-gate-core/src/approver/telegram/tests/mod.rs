@@ -1,5 +1,4 @@
 mod faults;
-mod logs;
 mod presses;
 
 use std::time::Duration;
