@@ -263,3 +263,19 @@ async fn a_decision_that_cannot_be_written_down_is_no_yes() {
     assert!(world.telegram.messages().is_empty());
     assert_eq!(world.open_requests().await, 0);
 }
+
+#[tokio::test]
+async fn a_press_that_overtakes_telegrams_answer_counts() {
+    let world = World::start().await;
+    world.telegram.faults().slow_answer("sendMessage", Duration::from_secs(1), 1);
+    let body = json!({"secret_name": "db"});
+    let quick = async {
+        let message = world.telegram.wait_message(|_| true).await.unwrap();
+        world.telegram.press(message.message_id, "Approve", ANN).await.unwrap()
+    };
+    let (answer, press) = tokio::join!(world.http.post("/request", &body), quick);
+    assert_eq!(world.told(&press).await, "Approved");
+    let asked = world.asked(&answer);
+    assert_eq!(world.decision(&asked).await["status"], "approved");
+    world.redeem(&asked).await;
+}
