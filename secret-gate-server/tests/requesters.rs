@@ -1,5 +1,4 @@
 //! Who asks: keys, what a broker's word is worth, and limits that no header evades.
-#![expect(clippy::indexing_slicing, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 
