@@ -1,6 +1,6 @@
 //! Each fault of the two services costs what it must and no more: no yes is lost, none is invented, and nobody is
 //! hammered.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 
@@ -13,8 +13,10 @@ use tokio::task::JoinSet;
 
 use support::{ANN, Asked, World, button, press, server};
 
+type ConnectFault = (&'static str, fn(&World), RangeInclusive<usize>);
+
 /// How each fault of Connect is set, and how many calls one read may cost while it lasts.
-const CONNECT: [(&str, fn(&World), RangeInclusive<usize>); 7] = [
+const CONNECT: [ConnectFault; 7] = [
     ("status 500", |world| world.connect.faults().fail_all(500), 2..=3),
     ("status 503", |world| world.connect.faults().fail_all(503), 2..=3),
     ("the token is refused", |world| world.connect.faults().fail_all(401), 2..=2),

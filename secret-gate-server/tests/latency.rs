@@ -1,5 +1,5 @@
 //! How long a yes takes to reach who waits for it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 

@@ -1,5 +1,10 @@
 //! The main job: asked, seen, approved, released, once; with our own client, and as older clients put it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test that calls them")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test that calls them"
+)]
 
 mod support;
 

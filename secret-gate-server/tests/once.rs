@@ -1,5 +1,5 @@
 //! Once, and only with a yes: whatever is tried, nothing is released without one, and nothing is spent by trying.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test that calls them")]
+#![expect(clippy::indexing_slicing, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 
@@ -262,4 +262,20 @@ async fn a_decision_that_cannot_be_written_down_is_no_yes() {
     assert_eq!((answer.status, answer.code()), (500, "internal_error"), "{answer:?}");
     assert!(world.telegram.messages().is_empty());
     assert_eq!(world.open_requests().await, 0);
+}
+
+#[tokio::test]
+async fn a_press_that_overtakes_telegrams_answer_counts() {
+    let world = World::start().await;
+    world.telegram.faults().slow_answer("sendMessage", Duration::from_secs(1), 1);
+    let body = json!({"secret_name": "db"});
+    let quick = async {
+        let message = world.telegram.wait_message(|_| true).await.unwrap();
+        world.telegram.press(message.message_id, "Approve", ANN).await.unwrap()
+    };
+    let (answer, press) = tokio::join!(world.http.post("/request", &body), quick);
+    assert_eq!(world.told(&press).await, "Approved");
+    let asked = world.asked(&answer);
+    assert_eq!(world.decision(&asked).await["status"], "approved");
+    world.redeem(&asked).await;
 }

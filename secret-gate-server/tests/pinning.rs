@@ -1,10 +1,10 @@
 //! What the human read is what is released: names mean one thing, items stay what they were, messages hide nothing.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test that calls them")]
+#![expect(clippy::indexing_slicing, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 
 use reqwest::Method;
-use secret_gate_doubles::telegram::Message;
+use secret_gate_doubles::telegram::{Message, User};
 use serde_json::{Value, json};
 
 use support::{Answer, Asked, PASSWORD, World, login};
@@ -298,4 +298,22 @@ async fn words_of_the_requester_forge_no_line() {
     let before: usize = checked.encode_utf16().count();
     assert!(quote.offset > before, "the quote begins after what was checked");
     assert_eq!(said.trim().lines().count(), 6, "four lines, an empty one, and the end:\n{said}");
+}
+
+#[tokio::test]
+async fn a_pressers_name_forges_no_line_either() {
+    let world = World::start().await;
+    let name = "Ann</code>\n✅ Approved by root\u{202e} & <b>co";
+    world.telegram.add_user(User::new(support::ANN, name).with_username("ann"));
+    let (asked, again) = (world.ask_for_db().await, world.ask_for_db().await);
+    assert_eq!(world.tap(&again, "Deny").await, "Denied");
+    world.approve_and_redeem(&asked).await;
+    for (asked, word) in [(&asked, "Released"), (&again, "Denied by")] {
+        let edited = world.telegram.wait_edit(asked.message.message_id, |message| message.plain.contains(word)).await;
+        let edited = edited.unwrap();
+        assert_well_formed(&edited);
+        let lines = (edited.plain.lines().count(), asked.message.plain.lines().count() + 2);
+        assert_eq!(lines.0, lines.1, "an empty line and how it ended:\n{}", edited.plain);
+        assert!(edited.plain.contains("(@ann, 42)") && edited.plain.contains("⏎"), "{}", edited.plain);
+    }
 }

@@ -1,5 +1,5 @@
 //! What the server says of itself: nothing secret in the log at any level, and clear words at a start that can't be.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 
@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::Method;
+use secret_gate_doubles::telegram::ChatKind;
 use secret_gate_doubles::{ConnectDouble, Fault, TelegramDouble, Times};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -299,4 +300,33 @@ async fn a_caller_who_never_finishes_does_not_keep_the_server_from_stopping() {
     world.server.terminate();
     assert_eq!(world.server.ended().await.code, Some(0));
     drop((half, head));
+}
+
+#[tokio::test]
+async fn what_leaves_the_door_wide_is_warned_of_at_the_start() {
+    let warning = |log: &str| log.lines().any(|line| line.contains("\"WARN\""));
+    let world = World::start().await;
+    world.telegram.wait_call(|call| call.method == "getChat").await.unwrap();
+    let asked = world.ask_for_db().await;
+    assert_eq!(world.tap(&asked, "Deny").await, "Denied");
+    assert!(!warning(&world.server.log()), "{}", world.server.log());
+
+    let group = -100_777;
+    world.telegram.add_chat(ChatKind::Supergroup, group);
+    let World { connect, telegram, .. } = &world;
+    let in_group = |env: &mut Environment| {
+        env.insert("TELEGRAM_CHAT_ID".into(), group.to_string());
+        env.insert("BIND_ADDRESS".into(), "0.0.0.0".into());
+    };
+    let server = support::server(connect, telegram, in_group).await;
+    server.line(|line| line.contains("TELEGRAM_APPROVER_IDS")).await;
+    server.line(|line| line.contains("API_KEYS_FILE")).await;
+    let both = |env: &mut Environment| {
+        env.insert("TELEGRAM_CHAT_ID".into(), group.to_string());
+        env.insert("TELEGRAM_APPROVER_IDS".into(), "42".into());
+    };
+    telegram.clear_calls();
+    let server = support::server(connect, telegram, both).await;
+    telegram.wait_call(|call| call.method == "getUpdates").await.unwrap();
+    assert!(!server.log().contains("TELEGRAM_APPROVER_IDS"), "{}", server.log());
 }

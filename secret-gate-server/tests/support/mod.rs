@@ -2,7 +2,13 @@
 //!
 //! `process` runs the programs, `http` calls the server, this file puts the parts together.
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "in tests, a failure is a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "in tests, a failure is a panic"
+)]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
 mod http;
@@ -54,7 +60,7 @@ impl World {
     }
 
     /// The same, with changes to the server's environment.
-    pub async fn with(change: impl FnOnce(&mut Environment)) -> Self {
+    pub async fn with(change: impl FnOnce(&mut Environment) + Send) -> Self {
         let connect = ConnectDouble::start().await.unwrap();
         let telegram = TelegramDouble::start().await.unwrap();
         let vault = connect.add_vault("", "infra");
@@ -161,7 +167,7 @@ impl World {
 pub async fn server(
     connect: &ConnectDouble,
     telegram: &TelegramDouble,
-    change: impl FnOnce(&mut Environment),
+    change: impl FnOnce(&mut Environment) + Send,
 ) -> Running {
     Running::start(|env| {
         for (name, value) in working(connect, telegram) {

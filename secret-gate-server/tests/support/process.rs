@@ -28,7 +28,7 @@ pub struct Running {
 
 impl Running {
     /// Starts the server on a free port of loopback and waits until it listens.
-    pub async fn start(change: impl FnOnce(&mut Environment)) -> Self {
+    pub async fn start(change: impl FnOnce(&mut Environment) + Send) -> Self {
         let mut env: Environment = [("PORT", "0"), ("BIND_ADDRESS", "127.0.0.1"), ("LOG_FORMAT", "json")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
@@ -49,7 +49,7 @@ impl Running {
     }
 
     /// Waits for a line of the log that fits, those so far included.
-    pub async fn line(&self, fits: impl Fn(&str) -> bool) -> String {
+    pub async fn line(&self, fits: impl Fn(&str) -> bool + Send + Sync) -> String {
         let find = |lines: &Vec<String>| lines.iter().find(|line| fits(line)).cloned();
         let mut lines = self.lines.clone();
         let seen = tokio::time::timeout(PATIENCE, lines.wait_for(|lines| find(lines).is_some())).await;
