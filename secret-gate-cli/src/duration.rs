@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+use secret_gate_core::parse_duration;
+
 /// The duration that the text says, or what to write instead.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    match text.trim() {
-        "0" => Ok(Duration::ZERO),
-        text => humantime::parse_duration(text)
-            .map_err(|_| format!("{text:?} is not a duration; write it like 90s, 15m or 1h30m")),
-    }
+    parse_duration(text).ok_or_else(|| format!("{text:?} is not a duration; write it like 90s, 15m or 1h30m"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secret_gate_core::SecretValue;
+use secret_gate_core::{SecretValue, parse_duration};
 use url::Url;
 
 pub(crate) const DEFAULT_CLIENT_DIR: &str = "/app/clients";
@@ -96,27 +96,27 @@ impl Config {
     /// As [`from_env`](Self::from_env).
     pub fn read(variable: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Self, ConfigError> {
         let mut vars = Variables { variable: &variable, problems: Vec::new() };
-        let connect_host = vars.needed(
+        let connect_host = vars.url(
             "OP_CONNECT_HOST",
+            None,
             "the URL of your 1Password Connect server, such as http://localhost:8081",
-            http_url,
         );
         let connect_token = vars.needed_secret("OP_CONNECT_TOKEN", "the access token of your 1Password Connect server");
         let bot_token =
             vars.needed_secret("TELEGRAM_BOT_TOKEN", "the token that @BotFather gave you, such as 123456:ABC-DEF");
         let chat_id =
             vars.needed_or_file("TELEGRAM_CHAT_ID", "the chat's number, such as 42, or -10042 for a group", chat_id);
-        let base_url = vars.needed(
+        let base_url = vars.url(
             "WEBHOOK_BASE_URL",
+            None,
             "the URL under which clients reach this server, such as https://gate.example.com",
-            http_url,
         );
         let telegram_api_url =
-            vars.or("TELEGRAM_API_URL", "https://api.telegram.org", "the URL of a Bot API server", http_url);
-        let approver_ids = vars.or("TELEGRAM_APPROVER_IDS", "", "numeric user ids, such as 42,43", list);
+            vars.url("TELEGRAM_API_URL", Some("https://api.telegram.org"), "the URL of a Bot API server");
+        let approver_ids = vars.or("TELEGRAM_APPROVER_IDS", "", "numeric user ids, such as 42,43", user_ids);
         let bind_address = vars.or("BIND_ADDRESS", "0.0.0.0", "an IP address, such as 127.0.0.1", parsed);
         let port = vars.or("PORT", "8080", "a TCP port between 0 and 65535", parsed);
-        let duration_form = "a duration, such as 90s, 15m or 1h30m";
+        let duration_form = "a duration up to 168h, such as 90s, 15m or 1h30m";
         let request_ttl = vars.or("REQUEST_TTL", "15m", duration_form, duration);
         let cleanup_interval = vars.or("CLEANUP_INTERVAL", "5m", duration_form, duration);
         let index_ttl = vars.or("INDEX_TTL", "60s", duration_form, duration);
@@ -167,8 +167,7 @@ struct Variables<'a> {
 
 impl Variables<'_> {
     fn problem<T>(&mut self, name: &str, problem: &str, form: &str) -> Option<T> {
-        self.problems
-            .push(format!("{name} {problem}; write {name}={form}").replace("=the ", "= the ").replace("=a ", "= a "));
+        self.problems.push(format!("{name} {problem}; write {name}=…, {form}"));
         None
     }
 
@@ -187,15 +186,21 @@ impl Variables<'_> {
         let text = self.value(name).ok()?.unwrap_or_else(|| default.to_owned());
         match parse(&text) {
             Some(value) => Some(value),
-            None => self.problem(name, &malformed(&text), form),
+            None => self.problem(name, &format!("is malformed ({text:?})"), form),
         }
     }
 
-    fn needed<T>(&mut self, name: &str, form: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let Some(text) = self.value(name).ok()? else { return self.problem(name, "is not set", form) };
-        match parse(&text) {
-            Some(value) => Some(value),
-            None => self.problem(name, &malformed(&text), form),
+    /// A URL; never quoted, since it may hold a password, or a token that was meant for another variable.
+    fn url(&mut self, name: &str, default: Option<&str>, form: &str) -> Option<String> {
+        let text = self.value(name).ok()?.or_else(|| default.map(str::to_owned));
+        let Some(text) = text else { return self.problem(name, "is not set", form) };
+        match http_url(&text) {
+            Some(url) => Some(url),
+            None => self.problem(
+                name,
+                "is malformed (it needs http:// or https:// and a host, and no user name, password, query or #)",
+                form,
+            ),
         }
     }
 
@@ -237,14 +242,6 @@ impl Variables<'_> {
     }
 }
 
-/// Quotes what is wrong, unless it could be a URL with a password or a key in it.
-fn malformed(text: &str) -> String {
-    if text.contains(':') && text.contains(['@', '?']) {
-        return "is malformed (it may hold no user name, password or query)".to_owned();
-    }
-    format!("is malformed ({text:?})")
-}
-
 fn parsed<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
@@ -257,21 +254,28 @@ fn chat_id(text: &str) -> Option<i64> {
     parsed(text).filter(|id| *id != 0)
 }
 
+/// Longer ones are taken for a slip of the pen.
+const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 fn duration(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero())
+    parse_duration(text).filter(|duration| !duration.is_zero() && *duration <= MAX_DURATION)
 }
 
 fn optional_path(text: &str) -> Option<Option<PathBuf>> {
     Some(Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty()))
 }
 
-fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
+/// Parts between commas, each of which must mean something: a lone comma is not an empty list.
+fn list<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    if text.is_empty() { Some(Vec::new()) } else { text.split(',').map(|part| parse(part.trim())).collect() }
+}
+
+fn user_ids(text: &str) -> Option<Vec<u64>> {
+    list(text, parsed)
 }
 
 fn networks(text: &str) -> Option<Vec<IpNet>> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| parsed(part).or_else(|| parsed::<IpAddr>(part).map(IpNet::from))).collect()
+    list(text, |part| parsed(part).or_else(|| parsed::<IpAddr>(part).map(IpNet::from)))
 }
 
 fn http_url(text: &str) -> Option<String> {
@@ -279,7 +283,7 @@ fn http_url(text: &str) -> Option<String> {
     let plain =
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     let http = matches!(url.scheme(), "http" | "https") && url.has_host();
-    (http && plain).then(|| text.trim_end_matches('/').to_owned())
+    (http && plain).then(|| url.as_str().trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -323,6 +327,10 @@ mod tests {
             ("PORT", "http"),
             ("REQUEST_TTL", "15"),
             ("REQUEST_TTL", "0s"),
+            ("REQUEST_TTL", "15M"),
+            ("REQUEST_TTL", "169h"),
+            ("TELEGRAM_APPROVER_IDS", ","),
+            ("TRUSTED_PROXIES", "10.0.0.1,"),
             ("REQUEST_TTL", "fifteen minutes"),
             ("TELEGRAM_CHAT_ID", "@channel"),
             ("TELEGRAM_CHAT_ID", "0"),
@@ -348,6 +356,11 @@ mod tests {
     fn no_problem_quotes_a_secret() {
         for name in ["OP_CONNECT_TOKEN", "TELEGRAM_BOT_TOKEN"] {
             assert!(!read(&[(name, "hunter2 hunter2")]).unwrap_err().contains("hunter2"));
+        }
+        for name in ["OP_CONNECT_HOST", "WEBHOOK_BASE_URL", "TELEGRAM_API_URL"] {
+            for text in ["http://admin:hunter2@op", "hunter2", "http://op/?token=hunter2"] {
+                assert!(!read(&[(name, text)]).unwrap_err().contains("hunter2"));
+            }
         }
     }
 

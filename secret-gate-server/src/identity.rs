@@ -48,14 +48,13 @@ impl Identity {
     fn address(&self, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
         let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
         let mut address = peer.ip().to_canonical();
-        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
-        for hop in hops.into_iter().rev() {
+        let forwarded: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+        for hop in forwarded.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
             if !trusted(&address) {
                 break;
             }
             // whatever stands before something unreadable could be made up
-            let Some(before) = parse_hop(hop) else { break };
+            let Some(before) = std::str::from_utf8(hop).ok().and_then(|hop| parse_hop(hop.trim())) else { break };
             address = before;
         }
         address
@@ -194,6 +193,8 @@ fn parse_line(line: &str) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -202,10 +203,10 @@ mod tests {
 
     fn address(trusted: &[&str], peer: &str, forwarded: &[&str]) -> String {
         let nets = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let headers: HeaderMap =
-            forwarded.iter().map(|value| ("x-forwarded-for".parse().unwrap(), value.parse().unwrap())).collect();
         let mut all = HeaderMap::new();
-        all.extend(headers);
+        for line in forwarded {
+            all.append("x-forwarded-for", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
         Identity::new(None, nets).address(&all, SocketAddr::new(peer.parse().unwrap(), 1)).to_string()
     }
 
@@ -217,7 +218,18 @@ mod tests {
         assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["127.0.0.1, 203.0.113.9"]), "203.0.113.9");
         assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.0.0.2"]), "203.0.113.9");
         assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
+        assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6", "203.0.113.9"]), "203.0.113.9");
         assert_eq!(address(&["10.0.0.0/8"], "::ffff:10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+    }
+
+    #[test]
+    fn an_unreadable_line_of_forwarded_for_is_a_stop() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
+        headers.append("x-forwarded-for", HeaderValue::from_bytes(b"\xff").unwrap());
+        let identity = Identity::new(None, vec!["10.0.0.0/8".parse().unwrap()]);
+        let peer = SocketAddr::new("10.0.0.1".parse().unwrap(), 1);
+        assert_eq!(identity.address(&headers, peer).to_string(), "10.0.0.1");
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error>> {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
+    // what stands in for an audit file can't be turned off by a log level
+    let level = level.add_directive("audit=info".parse()?);
     tracing_subscriber::registry().with(lines.with_filter(level).with_filter(without_urls())).try_init()?;
     Ok(())
 }

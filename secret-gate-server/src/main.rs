@@ -12,7 +12,7 @@ use secret_gate_server::identity::{Identity, KeysFile};
 use secret_gate_server::logging::{self, LogFormat};
 use secret_gate_server::{Limits, Server};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Releases secrets from 1Password Connect, once, after a human approved on Telegram.
 ///
@@ -85,7 +85,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
         .await
         .map_err(|error| format!("can't listen on {}:{} (BIND_ADDRESS, PORT): {error}", address.0, address.1))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    server.serve(listener, told_to_stop()?).await?;
+    tokio::select! {
+        served = server.serve(listener, told_to_stop()?) => served?,
+        () = told_to_stop_again()? => return Err("stopped by a second signal, with calls under way".into()),
+    }
     telegram.stop().await;
     tracing::info!("stopped");
     Ok(())
@@ -129,12 +132,36 @@ fn telegram(config: &Config) -> Result<Arc<TelegramApprover>, Failure> {
 
 /// Ready on SIGINT or SIGTERM.
 fn told_to_stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::new()?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("stopping: finishing what is under way");
+        signals.next().await;
+        tracing::info!("stopping: finishing what is under way; a second signal ends it at once");
     })
+}
+
+/// Ready on the second SIGINT or SIGTERM.
+fn told_to_stop_again() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut signals = Signals::new()?;
+    Ok(async move {
+        signals.next().await;
+        signals.next().await;
+    })
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use secret_gate_core::Gate;
 
+/// Upper ends of the buckets for times, in seconds; answers that wait for a human take up to 60.
+const SECONDS: [f64; 9] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0];
+
 /// Counters of one server.
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
@@ -20,7 +23,9 @@ impl fmt::Debug for Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let builder = PrometheusBuilder::new();
+        // buckets cost the same however much is counted; without them every sample is kept for a while
+        let recorder = builder.set_buckets(&SECONDS).unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             metrics::describe_counter!("secret_gate_http_answers_total", "HTTP answers by route and status");

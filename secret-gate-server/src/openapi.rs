@@ -11,6 +11,10 @@ pub(crate) fn to_3_0(mut document: Value) -> Value {
         root.insert("openapi".to_owned(), json!("3.0.3"));
         root.remove("jsonSchemaDialect");
         root.remove("webhooks");
+        // 3.0 knows a licence by its name only, 3.1 by its SPDX identifier too
+        if let Some(license) = root.get_mut("info").and_then(|info| info.get_mut("license")?.as_object_mut()) {
+            license.remove("identifier");
+        }
     }
     convert(&mut document);
     document
@@ -118,7 +122,9 @@ mod tests {
 
     #[test]
     fn names_its_version() {
-        let converted = to_3_0(json!({"openapi": "3.1.0", "jsonSchemaDialect": "x", "paths": {}}));
-        assert_eq!(converted, json!({"openapi": "3.0.3", "paths": {}}));
+        let converted = to_3_0(json!({
+            "openapi": "3.1.0", "jsonSchemaDialect": "x", "paths": {}, "info": {"license": {"name": "MIT", "identifier": "MIT"}}
+        }));
+        assert_eq!(converted, json!({"openapi": "3.0.3", "paths": {}, "info": {"license": {"name": "MIT"}}}));
     }
 }

@@ -15,10 +15,10 @@ const GOOD_FOR: Duration = Duration::from_secs(5);
 pub(crate) struct Readiness {
     /// Whether all can.
     pub(crate) ready: bool,
-    /// `ok`, or what is wrong with the secret backend.
-    backend: String,
-    /// `ok`, or what is wrong with the way to the human.
-    approver: String,
+    /// The secret backend: `ok` or `unavailable`. The log tells what is wrong.
+    backend: &'static str,
+    /// The way to the human: `ok` or `unavailable`. The log tells what is wrong.
+    approver: &'static str,
 }
 
 #[derive(Debug, Default)]
@@ -35,18 +35,20 @@ impl ReadinessCheck {
             return readiness.clone();
         }
         let (backend, approver) = tokio::join!(gate.check_backend(), gate.check_approver());
-        let readiness =
-            Readiness { ready: backend.is_ok() && approver.is_ok(), backend: word(backend), approver: word(approver) };
+        let ready = backend.is_ok() && approver.is_ok();
+        let readiness = Readiness { ready, backend: word("backend", backend), approver: word("approver", approver) };
         *latest = Some((Instant::now(), readiness.clone()));
         readiness
     }
 }
 
-fn word(state: Result<(), Error>) -> String {
+/// Anybody may ask, so the answer names no address and no cause.
+fn word(part: &str, state: Result<(), Error>) -> &'static str {
     match state {
-        Ok(()) => "ok".to_owned(),
-        Err(Error::Backend { source }) => source.to_string(),
-        Err(Error::NotificationFailed { source }) => source.to_string(),
-        Err(error) => error.to_string(),
+        Ok(()) => "ok",
+        Err(error) => {
+            tracing::warn!(part, error = &error as &dyn std::error::Error, "not ready");
+            "unavailable"
+        }
     }
 }

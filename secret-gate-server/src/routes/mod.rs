@@ -12,7 +12,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::routing::MethodRouter;
 use secret_gate_core::wire::GrantInfo;
-use secret_gate_core::{Grant, Requester};
+use secret_gate_core::{Grant, Requester, parse_duration};
 use std::net::SocketAddr;
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
@@ -79,6 +79,8 @@ pub(crate) fn incomplete() -> axum::Router<App> {
         .route("/request/", axum::routing::delete(missing_token))
         .route("/client", get(invalid_path))
         .route("/client/", get(invalid_path))
+        .route("/client/{os}/", any(invalid_path))
+        .route("/client/{os}/{arch}/", any(invalid_path))
         .route("/client/{os}/{arch}/{*rest}", any(invalid_path))
 }
 
@@ -97,7 +99,7 @@ impl FromRequestParts<App> for Asking {
 
 /// A duration such as `30s`, `15m` or `1h30m`.
 fn duration(member: &str, text: &str) -> Result<Duration, ApiError> {
-    humantime::parse_duration(text.trim()).map_err(|_| {
+    parse_duration(text).ok_or_else(|| {
         ApiError::bad_request("invalid_duration", format!("{member} must be a duration such as 30s, 15m or 1h30m."))
     })
 }

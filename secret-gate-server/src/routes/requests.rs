@@ -3,6 +3,7 @@
 #![expect(unused_qualifications, reason = "the OpenAPI derive writes such paths")]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::body::{Body, Bytes};
@@ -23,6 +24,8 @@ use crate::App;
 use crate::error::ApiError;
 use crate::extract::{Json, Path, Query};
 
+/// The shortest time that a requester can ask to keep a grant for.
+const MIN_KEEP: Duration = Duration::from_secs(1);
 /// How many requests can be watched at once.
 const MAX_WATCHED: usize = 256;
 
@@ -74,11 +77,12 @@ fn request(body: AccessRequest, requester: Requester) -> Result<Request, ApiErro
     let secrets = secrets.filter(|secrets| !secrets.is_empty()).unwrap_or_else(|| vec![one()]);
     let mut request = Request::of(secrets.into_iter().map(wanted));
     request.intended_use = intended_use;
-    request.keep = keep.map(|text| duration("duration", &text)).transpose()?;
-    if request.keep.is_some_and(|keep| keep.is_zero()) {
-        return Err(ApiError::bad_request("invalid_duration", "duration must be longer than zero."));
-    }
+    // an empty text is one that was not given
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    request.keep = given(keep).map(|text| duration("duration", &text)).transpose()?;
+    if request.keep.is_some_and(|keep| keep < MIN_KEEP) {
+        return Err(ApiError::bad_request("invalid_duration", "duration must be at least one second."));
+    }
     let mut said = Said::default();
     said.machine = given(machine);
     said.agent = given(agent);
@@ -108,7 +112,7 @@ pub(super) struct Wait {
 /// Ask how a request stands
 #[utoipa::path(get, path = "/status/{token}", tag = "requests", params(("token" = String, Path), Wait),
     responses((status = 200, description = "how it stands", body = StatusResponse),
-        (status = 400, description = "invalid_duration, missing_token", body = ErrorResponse),
+        (status = 400, description = "invalid_duration, invalid_query, missing_token", body = ErrorResponse),
         (status = 404, description = "not_found", body = ErrorResponse)))]
 pub(super) async fn status(
     State(app): State<App>,
