@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use zeroize::{Zeroize, Zeroizing};
 
 /// Why the address of a server can't be used. It does not quote the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -102,9 +104,44 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Moves a piece of an answer into memory that is wiped, and leaves no copy of it behind: not in the piece, nor where the
+/// answer stood before it grew. What the HTTP and TLS layers keep in buffers of their own is out of reach.
+pub(crate) fn move_into(body: &mut Zeroizing<Vec<u8>>, piece: Bytes) {
+    let needed = body.len() + piece.len();
+    if needed > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(body.capacity() * 2)));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(&piece);
+    drop(wiped(piece));
+}
+
+/// The piece's memory, zeroed; none where somebody else holds on to it.
+fn wiped(piece: Bytes) -> Option<BytesMut> {
+    let mut memory = piece.try_into_mut().ok()?;
+    BytesMut::as_mut(&mut memory).zeroize();
+    Some(memory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_grows_whole_and_its_pieces_are_wiped() {
+        let mut body = Zeroizing::new(Vec::new());
+        let text: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        for piece in text.chunks(777) {
+            move_into(&mut body, Bytes::copy_from_slice(piece));
+        }
+        assert_eq!(*body, text);
+
+        let memory = wiped(Bytes::copy_from_slice(b"s3cret")).unwrap();
+        assert_eq!(memory.as_ref(), [0; 6]);
+        let piece = Bytes::copy_from_slice(b"s3cret");
+        assert!(wiped(piece.clone()).is_none() && piece == b"s3cret"[..]);
+    }
 
     fn address(text: &str) -> Result<String, AddressError> {
         parse_address(text).map(String::from)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{SecretValue, Use};
@@ -25,17 +26,38 @@ fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(des
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// What another version of the server writes into a member that a client can do without must not cost the rest of the
+/// answer, which may be a value that is handed out once.
+fn unreadable_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Lenient<T> {
+        Readable(T),
+        Unreadable(IgnoredAny),
+    }
+    Ok(match Lenient::deserialize(deserializer)? {
+        Lenient::Readable(value) => value,
+        Lenient::Unreadable(_) => T::default(),
+    })
+}
+
 /// Answer of `POST /search`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct SearchResponse {
     /// The query as it was understood.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub query: String,
     /// The matches, best first.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub results: Vec<SearchResult>,
     /// Names of vaults that could not be listed, where there are such.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub incomplete: Vec<String>,
 }
 
@@ -78,6 +100,8 @@ pub struct FieldsResponse {
     /// The vault's name.
     pub vault_name: String,
     /// The fields.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub fields: Vec<FieldInfo>,
 }
 
@@ -166,12 +190,20 @@ pub struct AccessResponse {
     /// 256 random bits in hexadecimal digits; redeems the request, once. Secret.
     pub token: String,
     /// Names the request; not secret.
+    #[serde(default, deserialize_with = "unreadable_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub request_id: String,
     /// Where to ask how the request stands.
+    #[serde(default, deserialize_with = "unreadable_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub status_url: String,
     /// Until when the request can be approved and redeemed (RFC 3339).
+    #[serde(default, deserialize_with = "unreadable_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub expires_at: String,
     /// What to do next, in a sentence.
+    #[serde(default, deserialize_with = "unreadable_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub message: String,
 }
 
@@ -223,17 +255,19 @@ pub struct StatusResponse {
     /// How the request stands.
     pub status: Status,
     /// The same in a sentence.
+    #[serde(default, deserialize_with = "unreadable_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub message: String,
     /// Where to redeem the request; only while that is possible.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub secret_url: Option<String>,
     /// What the approval allows, for requests with a `use`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub grant: Option<GrantInfo>,
     /// How it ended, where `status` alone does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub ended: Option<Ended>,
 }
@@ -279,7 +313,7 @@ pub struct SecretResponse {
     #[cfg_attr(feature = "openapi", schema(nullable = false, value_type = Option<BTreeMap<String, BTreeMap<String, String>>>))]
     pub secrets: Option<BTreeMap<String, BTreeMap<String, Revealed>>>,
     /// What the approval allows, for requests with a `use`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub grant: Option<GrantInfo>,
 }
@@ -352,9 +386,11 @@ pub struct ErrorResponse {
     pub error: String,
     /// What went wrong, for people.
     pub message: String,
-    /// With `not_found`: items that come close, best first, at most five.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub suggestions: Vec<Candidate>,
+    /// With `not_found` for a name: items that come close, best first, at most five. Absent where a path or a token is
+    /// what was not found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub suggestions: Option<Vec<Candidate>>,
     /// With `ambiguous`: the items that the name could mean.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
@@ -374,4 +410,62 @@ pub struct Candidate {
     pub vault_name: String,
     /// The item's id, which names it whatever its title.
     pub id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_not_lost_over_what_stands_beside_it() {
+        let odd = [
+            json!({"use": {"exec": "any", "db": "any"}, "expires_at": null}),
+            json!({"id": "g", "use": {}, "expires_at": "soon", "once": "yes"}),
+            json!("a text"),
+            json!([1, {"deep": [null]}]),
+            json!(null),
+        ];
+        for grant in odd {
+            let answer = json!({"secret": {"password": "x"}, "grant": grant});
+            let answer: SecretResponse = from_value(answer).unwrap();
+            assert_eq!(answer.secret.unwrap()["password"].0.expose(), "x", "{grant}");
+            assert_eq!(answer.grant, None, "{grant}");
+            let status: StatusResponse = from_value(json!({"status": "approved", "grant": grant})).unwrap();
+            assert!(status.status == Status::Approved && status.grant.is_none(), "{grant}");
+        }
+        let whole = json!({"id": "g", "use": {"reveal": true}, "expires_at": "2026-01-01T00:00:00Z", "once": false});
+        let answer: SecretResponse = from_value(json!({"secret": {}, "grant": whole})).unwrap();
+        assert_eq!(answer.grant.unwrap().id, "g");
+    }
+
+    #[test]
+    fn a_new_word_for_the_end_does_not_end_a_wait() {
+        let read = |ended: &str| {
+            let status = json!({"status": "pending", "message": "m", "secret_url": 5, "ended": ended});
+            from_value::<StatusResponse>(status).unwrap()
+        };
+        assert_eq!((read("snoozed").status, read("snoozed").ended), (Status::Pending, None));
+        assert_eq!(read("revoked").ended, Some(Ended::Revoked));
+    }
+
+    #[test]
+    fn the_token_alone_is_enough_to_go_on() {
+        for answer in [
+            json!({"token": "t"}),
+            json!({"token": "t", "request_id": 7, "status_url": null, "expires_at": 1_700_000_000, "message": {}}),
+        ] {
+            assert_eq!(from_value::<AccessResponse>(answer).unwrap().token, "t");
+        }
+        from_value::<AccessResponse>(json!({"request_id": "r"})).unwrap_err();
+    }
+
+    #[test]
+    fn null_lists_are_empty() {
+        let found: SearchResponse = from_value(json!({"query": "x", "results": null, "incomplete": null})).unwrap();
+        assert!(found.results.is_empty() && found.incomplete.is_empty());
+        let known = json!({"secret_name": "x", "vault_name": "v", "fields": null});
+        assert!(from_value::<FieldsResponse>(known).unwrap().fields.is_empty());
+    }
 }

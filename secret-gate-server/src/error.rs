@@ -103,7 +103,7 @@ impl From<Error> for ApiError {
             }
             Error::NotFound { suggestions, .. } => {
                 let mut error = Self::new(StatusCode::NOT_FOUND, "not_found", message);
-                error.body.suggestions = suggestions;
+                error.body.suggestions = Some(suggestions);
                 error
             }
             Error::Ambiguous { candidates, .. } => {

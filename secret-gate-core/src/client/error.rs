@@ -161,9 +161,11 @@ pub(super) fn from_answer(answer: &Answer, about: About, hidden: Option<&str>) -
         (300..=399, ..) => ClientError::Redirect { status },
         (401, ..) => ClientError::Unauthorized { message: says("the server wants an API key") },
         (404, _, About::Request) => ClientError::UnknownRequest,
-        (404, "not_found", About::Names) => {
-            ClientError::NotFound { message: says("no such secret"), suggestions: report.suggestions }
-        }
+        // without suggestions, be there any or none, the path is what does not exist: the URL is wrong
+        (404, "not_found", About::Names) if report.suggestions.is_some() => ClientError::NotFound {
+            message: says("no such secret"),
+            suggestions: report.suggestions.unwrap_or_default(),
+        },
         (500, "search_failed" | "fields_failed" | "secret_fetch_failed", _) if is_not_found(message.as_deref()) => {
             ClientError::NotFound { message: says("no such secret"), suggestions: Vec::new() }
         }
@@ -192,7 +194,7 @@ pub(super) fn from_answer(answer: &Answer, about: About, hidden: Option<&str>) -
 struct Report {
     error: Option<String>,
     message: Option<String>,
-    suggestions: Vec<Candidate>,
+    suggestions: Option<Vec<Candidate>>,
     candidates: Vec<Candidate>,
     fields: Vec<String>,
 }
@@ -244,7 +246,8 @@ mod tests {
         let names = |status, code| error(status, &json(code), About::Names);
         let request = |status, code| error(status, &json(code), About::Request);
         assert!(matches!(names(401, "unauthorized"), E::Unauthorized { message } if message == "why"));
-        assert!(matches!(names(404, "not_found"), E::NotFound { .. }));
+        // the path was not found, not the name
+        assert!(matches!(names(404, "not_found"), E::Server { status: 404, .. }));
         assert!(matches!(names(409, "ambiguous"), E::Ambiguous { .. }));
         assert!(matches!(names(400, "unknown_field"), E::UnknownField { .. }));
         assert!(matches!(names(429, "too_many_requests"), E::TooManyRequests { .. }));
@@ -263,6 +266,10 @@ mod tests {
         let body = r#"{"error":"not_found","message":"no secret db","suggestions":[{"secret_name":"db-1","vault_name":"v","id":"i"}]}"#;
         assert!(
             matches!(error(404, body, About::Names), ClientError::NotFound { suggestions, .. } if suggestions[0].secret_name == "db-1")
+        );
+        let body = r#"{"error":"not_found","message":"no secret db","suggestions":[]}"#;
+        assert!(
+            matches!(error(404, body, About::Names), ClientError::NotFound { suggestions, .. } if suggestions.is_empty())
         );
         let body = r#"{"error":"unknown_field","message":"m","fields":["a","b"]}"#;
         assert!(

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::error::{self, About};
 use super::{ClientError, ServerUrl};
+use crate::http;
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -50,14 +52,18 @@ impl Answer {
     }
 }
 
-/// Sends what `call` builds until it is answered or `repeat` says that it must not be sent again.
+/// Sends what `call` builds until it is answered, `repeat` says that it must not be sent again, or the time is up, which
+/// is `within` for all attempts together.
 pub(super) async fn exchange(
     server: &ServerUrl,
     repeat: Repeat,
+    within: Duration,
     call: impl Fn() -> reqwest::RequestBuilder,
 ) -> Result<Answer, ClientError> {
+    let end = Instant::now() + within;
+    let left = || end.saturating_duration_since(Instant::now());
     for pause in PAUSES {
-        let outcome = once(server, call()).await;
+        let outcome = once(server, call().timeout(left())).await;
         let again = match (&outcome, repeat) {
             (_, Repeat::Never) => false,
             (Err(error), Repeat::Unsent) => matches!(error, ClientError::Unreachable { .. }),
@@ -65,13 +71,13 @@ pub(super) async fn exchange(
             (Ok(answer), Repeat::Safe) => matches!(answer.status, 502..=504),
             (Ok(_), Repeat::Unsent) => false,
         };
-        if !again {
+        if !again || left() <= pause {
             return outcome;
         }
         tracing::debug!(?pause, "trying again");
         tokio::time::sleep(pause).await;
     }
-    once(server, call()).await
+    once(server, call().timeout(left())).await
 }
 
 async fn once(server: &ServerUrl, call: reqwest::RequestBuilder) -> Result<Answer, ClientError> {
@@ -79,13 +85,12 @@ async fn once(server: &ServerUrl, call: reqwest::RequestBuilder) -> Result<Answe
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(MAX_ANSWER);
-    // as large as it can get from the start: a vector that grows leaves copies behind, and they would not be wiped
     let mut body = Zeroizing::new(Vec::with_capacity(announced.min(MAX_ANSWER)));
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(server, error))? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(ClientError::Protocol { problem: format!("longer than {MAX_ANSWER} bytes") });
         }
-        body.extend_from_slice(&chunk);
+        http::move_into(&mut body, chunk);
     }
     Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body })
 }

@@ -27,9 +27,12 @@ pub use self::url::{ServerUrl, ServerUrlError};
 const LONG_POLL: Duration = Duration::from_secs(30);
 /// Longest hold that the API knows.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// How long an answer may take, beyond the hold that was asked for.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long [`RemoteGate::decision`] bears a server that can't be reached.
+/// How long a call may take, with all its attempts.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may take to say how a request stands, beyond the hold that was asked for; all attempts together.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long [`RemoteGate::decision`] bears a server that can't be reached: one held call that is never answered and one
+/// that is not held.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Shortest pause between two questions to a server that does not hold its answers.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -37,7 +40,8 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The client of a secret-gate server.
 ///
 /// Every call goes to the server it was built for: URLs in answers are not used and redirects not followed. The API
-/// key is sent where the API asks for it and nowhere else.
+/// key is sent where the API asks for it and nowhere else. A call that may be sent again is, twice at most; with all its
+/// attempts it ends after a minute.
 ///
 /// ```no_run
 /// use secret_gate_core::client::RemoteGate;
@@ -123,8 +127,8 @@ impl RemoteGate {
         if is_token { Ok(asked) } else { Err(ClientError::Protocol { problem: "its token is none".to_owned() }) }
     }
 
-    /// How a request stands. With `wait`, in whole seconds, a server holds its answer that long (at most 60 s) while nobody has decided;
-    /// an older one answers at once.
+    /// How a request stands. With `wait`, in whole seconds, a server holds its answer that long (at most 60 s) while
+    /// nobody has decided; an older one answers at once. The server has 15 s beyond that to answer.
     ///
     /// # Errors
     /// [`ClientError::UnknownRequest`] where the server does not know the token, and the others.
@@ -134,8 +138,8 @@ impl RemoteGate {
         if let Some(wait) = wait {
             url.query_pairs_mut().append_pair("wait", &format!("{}s", wait.as_secs()));
         }
-        let timeout = ANSWER_TIMEOUT + wait.unwrap_or_default();
-        let answer = exchange(&self.server, Repeat::Safe, || self.http.get(url.clone()).timeout(timeout)).await?;
+        let within = STATUS_TIMEOUT + wait.unwrap_or_default();
+        let answer = exchange(&self.server, Repeat::Safe, within, || self.http.get(url.clone())).await?;
         answer.parse(About::Request, Some(token))
     }
 
@@ -148,17 +152,21 @@ impl RemoteGate {
     /// As [`status`](Self::status).
     pub async fn decision(&self, token: &str) -> Result<StatusResponse, ClientError> {
         let mut last_heard = Instant::now();
+        let mut wait = Some(LONG_POLL);
         loop {
             let asked = Instant::now();
-            let pause = match self.status(token, Some(LONG_POLL)).await {
+            let pause = match self.status(token, wait).await {
                 Ok(status) if status.status != Status::Pending => return Ok(status),
                 Ok(_) => {
+                    wait = Some(LONG_POLL);
                     last_heard = Instant::now();
                     let was_held = asked.elapsed() >= LONG_POLL / 2;
                     if was_held { Duration::ZERO } else { self.poll_interval }
                 }
                 Err(error) if error.is_transient() && last_heard.elapsed() < PATIENCE => {
                     tracing::debug!(%error, "the server is away, the question stands");
+                    // an answer that is not held tells soonest whether it is back
+                    wait = None;
                     self.poll_interval.max(retry_after(&error))
                 }
                 Err(error) => return Err(error),
@@ -175,21 +183,22 @@ impl RemoteGate {
     /// faster, and the others. After [`ClientError::Interrupted`] the value may be gone.
     pub async fn secret(&self, token: &str) -> Result<SecretResponse, ClientError> {
         let url = self.server.join(&["secret", token]);
-        let call = || self.http.get(url.clone()).timeout(ANSWER_TIMEOUT);
-        exchange(&self.server, Repeat::Unsent, call).await?.parse(About::Request, Some(token))
+        let call = || self.http.get(url.clone());
+        exchange(&self.server, Repeat::Unsent, CALL_TIMEOUT, call).await?.parse(About::Request, Some(token))
     }
 
-    /// Takes a request back: withdraws the question, or revokes what came of it. A server that does not know the
-    /// request, or is too old to take one back, is no error.
+    /// Takes a request back: withdraws the question, or revokes what came of it. Returns whether it was taken back:
+    /// false where the server does not know the request, or is too old to take one back; there, a question stays open
+    /// until it expires.
     ///
     /// # Errors
     /// [`ClientError`] when the server can't be reached or reports another failure.
-    pub async fn withdraw(&self, token: &str) -> Result<(), ClientError> {
+    pub async fn withdraw(&self, token: &str) -> Result<bool, ClientError> {
         let url = self.server.join(&["request", token]);
-        let call = || self.http.delete(url.clone()).timeout(ANSWER_TIMEOUT);
-        let answer = exchange(&self.server, Repeat::Safe, call).await?;
+        let call = || self.http.delete(url.clone());
+        let answer = exchange(&self.server, Repeat::Safe, CALL_TIMEOUT, call).await?;
         if answer.is_success() || matches!(answer.status, 404 | 405) {
-            return Ok(());
+            return Ok(answer.is_success());
         }
         Err(error::from_answer(&answer, About::Request, Some(token)))
     }
@@ -206,13 +215,13 @@ impl RemoteGate {
         let url = self.server.join(&[path]);
         let authorization = self.key().map(authorization).transpose()?;
         let call = || {
-            let call = self.http.post(url.clone()).timeout(ANSWER_TIMEOUT).json(body);
+            let call = self.http.post(url.clone()).json(body);
             match &authorization {
                 Some(value) => call.header(AUTHORIZATION, value.clone()),
                 None => call,
             }
         };
-        exchange(&self.server, repeat, call).await
+        exchange(&self.server, repeat, CALL_TIMEOUT, call).await
     }
 
     fn key(&self) -> Option<&str> {
@@ -290,5 +299,29 @@ fn retry_after(error: &ClientError) -> Duration {
     match error {
         ClientError::TooManyRequests { retry_after: Some(pause), .. } => (*pause).min(PATIENCE),
         _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_costs_a_minute_at_most() {
+        let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", hangs.local_addr().unwrap());
+        let gate = &RemoteGate::builder(url.parse().unwrap()).build().unwrap();
+        let calls: [futures_util::future::LocalBoxFuture<'_, Option<ClientError>>; 4] = [
+            Box::pin(async { gate.search(&SearchRequest::default()).await.err() }),
+            Box::pin(async { gate.withdraw("token").await.err() }),
+            Box::pin(async { gate.secret("token").await.err() }),
+            Box::pin(async { gate.decision("token").await.err() }),
+        ];
+        for (number, call) in calls.into_iter().enumerate() {
+            let started = Instant::now();
+            let error = call.await.unwrap();
+            assert!(error.is_transient(), "call {number}: {error:?}");
+            assert!(started.elapsed() <= Duration::from_secs(63), "call {number} took {:?}", started.elapsed());
+        }
     }
 }
