@@ -78,10 +78,11 @@ async fn a_person_answers_and_a_no_is_part_of_the_walk() {
     let (mut keys, terminal) = terminal();
     let (mut demo, mut screen) = started(Machine::new().spawn_at(terminal, &["demo"]));
     for (answer, outcome) in
-        [("a\n", "password = made-up-"), ("d\n", "without a yes there is no value"), ("d\n", "not_approved")]
+        [("a", "password = made-up-"), ("d", "without a yes there is no value"), ("d", "not_approved")]
     {
-        screen.until("[a]pprove, [d]eny:").await;
-        keys.write_all(answer.as_bytes()).unwrap();
+        let seen = screen.until("] approve, [d] deny").await;
+        let (_, code) = seen.rsplit_once("[a ").unwrap();
+        keys.write_all(format!("{answer} {}\n", &code[..4]).as_bytes()).unwrap();
         screen.until(outcome).await;
     }
     assert_eq!(ended(&mut demo).await, 0);
@@ -91,7 +92,7 @@ async fn a_person_answers_and_a_no_is_part_of_the_walk() {
 async fn ctrl_c_ends_it_while_a_question_is_open() {
     let (_keys, terminal) = terminal();
     let (mut demo, mut screen) = started(Machine::new().spawn_at(terminal, &["demo"]));
-    screen.until("[a]pprove, [d]eny:").await;
+    screen.until("] approve, [d] deny").await;
     interrupt(&demo);
     let at = std::time::Instant::now();
     assert_eq!(ended(&mut demo).await, 130);

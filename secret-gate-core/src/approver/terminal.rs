@@ -1,29 +1,46 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, BufRead, Read as _, Write};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, mpsc as blocking};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
 use super::{Approver, ApproverError, Ballot, CastError, Outcome, Posted, Question, message};
 use crate::sync::lock;
-use crate::{Decision, Keep};
+use crate::{Decision, Keep, RequestId};
 
-/// Longer lines are read in pieces, and no piece is an answer.
+/// A longer line, its end included, is no answer.
 const LINE_LIMIT: u64 = 1024;
 
+/// Lines that were read and not looked at; more wait outside.
+const LINES_AHEAD: usize = 16;
+
+/// Characters of the request's id that an approval must repeat.
+const CODE_LENGTH: usize = 4;
+
+/// Questions shown before whose codes are not used again.
+const CODES_REMEMBERED: usize = 64;
+
 const LONG: Duration = Duration::from_secs(8 * 3600);
+
+const BY: &str = "terminal";
+
+const BY_END: &str = "terminal (input ended)";
 
 const ENDED: &str = "the terminal's input has ended, so nobody can answer there";
 
 /// Asks on the terminal, one question after the other.
 ///
 /// Questions are written to the standard error stream and answers read from the standard input, unless other streams
-/// are given. A line answers the question that was shown last; one that comes while none is shown counts for nothing.
-/// When the input ends, open questions stay unanswered, which is a no. [`ask`](Approver::ask) returns once the question
-/// is shown or stands in line behind another one.
+/// are given. An approval repeats the code that its question was shown with, such as `a 97f0` with the end of the
+/// request's id, so that what was typed before a question was shown, or while another one took its place, never
+/// approves it. `d` alone denies the question that is shown. Only a line that ends with Enter is an answer; one that
+/// comes while no question is shown counts for nothing. When the input ends, the question that is shown and those
+/// behind it are denied. [`ask`](Approver::ask) returns once the question is shown or stands in line behind another one.
 pub struct TerminalApprover {
     streams: Mutex<Option<Streams>>,
     line: mpsc::UnboundedSender<Asked>,
@@ -62,14 +79,13 @@ impl TerminalApprover {
     /// Starts reading, with the first question.
     fn open(&self) -> Result<(), ApproverError> {
         let Some(Streams { reader, writer, asked, ended }) = lock(&self.streams).take() else { return Ok(()) };
-        let (want, wanted) = blocking::channel();
-        let (typed, lines) = mpsc::unbounded_channel();
+        let (typed, lines) = mpsc::channel(LINES_AHEAD);
         // a thread, since a read can't be given up
         let named = std::thread::Builder::new().name("terminal-approver".to_owned());
         named
-            .spawn(move || read(reader, &wanted, &typed))
+            .spawn(move || read(reader, &typed))
             .map_err(|_| ApproverError::unreachable("no thread could be started to read from the terminal"))?;
-        let desk = Desk { writer, lines, want, reading: false };
+        let desk = Desk { writer, lines, shown: VecDeque::new() };
         tokio::spawn(async move {
             desk.serve(asked).await;
             ended.send_replace(true);
@@ -99,11 +115,12 @@ impl fmt::Debug for TerminalApprover {
 impl Approver for TerminalApprover {
     async fn ask(&self, question: Arc<Question>, ballot: Ballot) -> Result<Box<dyn Posted>, ApproverError> {
         message::plain(&question, None)?;
-        self.open()?;
         self.is_open()?;
         let (shown, outcome) = watch::channel(None);
         let asked = Asked { question, ballot, outcome };
         self.line.send(asked).map_err(|_| ApproverError::unreachable(ENDED))?;
+        // after the question stands in line, so that an input that has ended already denies it
+        self.open()?;
         Ok(Box::new(Shown(shown)))
     }
 
@@ -121,16 +138,26 @@ impl Posted for Shown {
     }
 }
 
-/// Reads one line whenever one is wanted, so that lines typed ahead wait outside for their question.
-fn read(mut reader: Box<dyn BufRead + Send>, wanted: &blocking::Receiver<()>, typed: &mpsc::UnboundedSender<String>) {
-    while wanted.recv().is_ok() {
-        let mut line = Vec::new();
-        match reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        if typed.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+/// Reads all the time, so that a line typed ahead does not wait for the question that it was not meant for.
+fn read(mut reader: Box<dyn BufRead + Send>, typed: &mpsc::Sender<String>) {
+    while let Some(line) = next_line(&mut reader) {
+        if typed.blocking_send(line).is_err() {
             return;
+        }
+    }
+}
+
+/// The next whole line; an over-long one as an empty line, which is no answer. `None` at the end of the input, even in
+/// the middle of a line: who did not press Enter has not answered.
+fn next_line(reader: &mut dyn BufRead) -> Option<String> {
+    let mut is_long = false;
+    loop {
+        let mut line = Vec::new();
+        reader.take(LINE_LIMIT).read_until(b'\n', &mut line).ok().filter(|count| *count > 0)?;
+        match line.strip_suffix(b"\n") {
+            Some(_) if is_long => return Some(String::new()),
+            Some(line) => return Some(String::from_utf8_lossy(line).into_owned()),
+            None => is_long = true,
         }
     }
 }
@@ -138,10 +165,9 @@ fn read(mut reader: Box<dyn BufRead + Send>, wanted: &blocking::Receiver<()>, ty
 /// Where the questions come one after the other.
 struct Desk {
     writer: Box<dyn Write + Send>,
-    lines: mpsc::UnboundedReceiver<String>,
-    want: blocking::Sender<()>,
-    /// Whether a line is being waited for; that wait can outlive its question.
-    reading: bool,
+    lines: mpsc::Receiver<String>,
+    /// The questions that were shown, the latest last.
+    shown: VecDeque<RequestId>,
 }
 
 impl Desk {
@@ -152,19 +178,21 @@ impl Desk {
                 next = asked.recv() => {
                     let Some(next) = next else { return };
                     if self.ask(next).await.is_break() {
-                        self.say("end of input: open questions stay unanswered");
-                        return;
+                        break;
                     }
                 }
-                line = self.lines.recv(), if self.reading => {
-                    self.reading = false;
+                line = self.lines.recv() => {
                     if line.is_none() {
-                        self.say("end of input");
-                        return;
+                        break;
                     }
-                    self.say("no question is open, so that answer counts for nothing");
+                    self.say("no question is shown, so that answer counts for nothing");
                 }
             }
+        }
+        self.say("end of input: what is still asked is denied");
+        asked.close();
+        while let Some(next) = asked.recv().await {
+            deny_at_end(&next).await;
         }
     }
 
@@ -175,15 +203,12 @@ impl Desk {
             return ControlFlow::Continue(());
         }
         let Ok(text) = message::plain(&asked.question, None) else { return ControlFlow::Continue(()) };
+        self.drop_lines();
+        let code = self.code(&asked.question.id);
+        let choices = choices(&asked.question, &code);
         self.say(&format!("\n{text}\n"));
-        self.say(choices(&asked.question));
+        self.say(&choices);
         loop {
-            if !self.reading {
-                self.reading = self.want.send(()).is_ok();
-                if !self.reading {
-                    return ControlFlow::Break(());
-                }
-            }
             tokio::select! {
                 biased;
                 changed = asked.outcome.changed() => {
@@ -196,10 +221,13 @@ impl Desk {
                     return ControlFlow::Continue(());
                 }
                 line = self.lines.recv() => {
-                    self.reading = false;
-                    let Some(line) = line else { return ControlFlow::Break(()) };
-                    let Some(decision) = decision(line.trim(), &asked.question) else {
-                        self.say(choices(&asked.question));
+                    let Some(line) = line else {
+                        deny_at_end(&asked).await;
+                        return ControlFlow::Break(());
+                    };
+                    let Some(decision) = decision(&line, &asked.question, &code) else {
+                        self.say("that is no answer to this question");
+                        self.say(&choices);
                         continue;
                     };
                     match asked.ballot.cast(decision).await {
@@ -217,27 +245,66 @@ impl Desk {
         }
     }
 
+    /// Passes over what was typed before the question that is shown next.
+    fn drop_lines(&mut self) {
+        let mut dropped = false;
+        loop {
+            match self.lines.try_recv() {
+                Ok(_) => dropped = true,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        if dropped {
+            self.say("what was typed before the question counts for nothing");
+        }
+    }
+
+    /// The end of the id, as much of it as no earlier question ends with: a requester that asks again and again must
+    /// not find a question that the answer to another one fits.
+    fn code(&mut self, id: &RequestId) -> String {
+        let text = id.as_str();
+        let is_new = |code: &&str| !self.shown.iter().any(|earlier| earlier.as_str().ends_with(code));
+        let ends = text.char_indices().rev().skip(CODE_LENGTH - 1).filter_map(|(at, _)| text.get(at..));
+        let code = ends.into_iter().find(is_new).unwrap_or(text).to_owned();
+        self.shown.push_back(id.clone());
+        if self.shown.len() > CODES_REMEMBERED {
+            self.shown.pop_front();
+        }
+        code
+    }
+
     fn say(&mut self, text: &str) {
         // a terminal that is gone ends the input as well
         writeln!(self.writer, "{text}").and_then(|()| self.writer.flush()).ok();
     }
 }
 
-const fn choices(question: &Question) -> &'static str {
+async fn deny_at_end(asked: &Asked) {
+    // one that does not count has ended by itself, or stays open until it does
+    asked.ballot.cast(Decision::deny(BY_END)).await.ok();
+}
+
+fn choices(question: &Question, code: &str) -> String {
     match question.intended_use {
-        Some(_) => "[a]pprove, [o]nce, [8] hours, [d]eny:",
-        None => "[a]pprove, [d]eny:",
+        Some(_) => format!("[a {code}] approve, [o {code}] once, [8 {code}] 8 hours, [d] deny; then Enter:"),
+        None => format!("[a {code}] approve, [d] deny; then Enter:"),
     }
 }
 
-fn decision(answer: &str, question: &Question) -> Option<Decision> {
-    const BY: &str = "terminal";
+/// What a line decides about the question that is shown with this code.
+fn decision(line: &str, question: &Question, code: &str) -> Option<Decision> {
     let timed = question.intended_use.is_some();
-    match answer.to_ascii_lowercase().as_str() {
-        "a" | "approve" => Some(Decision::approve(BY)),
-        "o" | "once" if timed => Some(Decision::approve_for(BY, Keep::Once)),
-        "8" if timed => Some(Decision::approve_for(BY, Keep::For(LONG))),
-        "d" | "deny" => Some(Decision::deny(BY)),
+    let mut words = line.split_whitespace();
+    let answer = words.next()?.to_ascii_lowercase();
+    let named = words.next();
+    if words.next().is_some() || named.is_some_and(|named| !named.eq_ignore_ascii_case(code)) {
+        return None;
+    }
+    match (answer.as_str(), named) {
+        ("d" | "deny", _) => Some(Decision::deny(BY)),
+        ("a" | "approve", Some(_)) => Some(Decision::approve(BY)),
+        ("o" | "once", Some(_)) if timed => Some(Decision::approve_for(BY, Keep::Once)),
+        ("8", Some(_)) if timed => Some(Decision::approve_for(BY, Keep::For(LONG))),
         _ => None,
     }
 }
