@@ -3,11 +3,13 @@
 //! A message is made of lines, one fact each, and every line of spans. Text from outside has passed
 //! `visible` before it becomes part of a span, so it holds no line break and nothing that can't be seen, and it is
 //! set as code, so it never becomes a link, a mention or a bot command. [`html`] and [`plain`] are two renderings of
-//! the same lines and read the same without their formatting.
+//! the same lines and read the same without their formatting. Plain text is wrapped here, so that no terminal does it:
+//! a reason padded to the terminal's width would put its next words where a line of ours begins.
 
 mod content;
 mod outcome;
 mod visible;
+mod wrap;
 
 #[cfg(test)]
 mod tests;
@@ -43,18 +45,28 @@ pub fn html(question: &Question, outcome: Option<&Outcome>) -> Result<String, Ap
     Ok(as_html(&lines(question, outcome)?))
 }
 
-/// The message as plain text, with how the question ended where it did.
+/// The message as plain text in lines of up to 76 columns, with how the question ended where it did.
+///
+/// What goes on in the next line is indented there, after `↪` where it was cut within a word. Each line of what the
+/// requester said begins with `│`.
 ///
 /// # Errors
 /// As for [`html`]: the limit is the same everywhere, so that a question does not depend on who is asked.
 pub fn plain(question: &Question, outcome: Option<&Outcome>) -> Result<String, ApproverError> {
-    Ok(as_plain(&lines(question, outcome)?))
+    let mut text = String::new();
+    for (index, line) in lines(question, outcome)?.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        wrap::push(&mut text, &line.text(), line.quoted);
+    }
+    Ok(text)
 }
 
 /// How the question ended, in one line of plain text.
 #[must_use]
 pub fn ending(outcome: &Outcome) -> String {
-    as_plain(&[outcome::line(outcome)])
+    outcome::line(outcome).text()
 }
 
 /// A length of time in words as short as a button: `1 h`, `1 h 30 min`, `90 s`.
@@ -120,6 +132,10 @@ impl Line {
     fn code(self, text: impl Into<String>) -> Self {
         self.with(Style::Code, text)
     }
+
+    fn text(&self) -> String {
+        self.spans.iter().map(|(_, span)| span.as_str()).collect()
+    }
 }
 
 fn lines(question: &Question, outcome: Option<&Outcome>) -> Result<Vec<Line>, ApproverError> {
@@ -141,17 +157,6 @@ fn lines(question: &Question, outcome: Option<&Outcome>) -> Result<Vec<Line>, Ap
 fn length(lines: &[Line]) -> usize {
     let spans = lines.iter().flat_map(|line| &line.spans);
     spans.map(|(_, text)| text.encode_utf16().count()).sum::<usize>() + lines.len().saturating_sub(1)
-}
-
-fn as_plain(lines: &[Line]) -> String {
-    let mut text = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        if index > 0 {
-            text.push('\n');
-        }
-        text.extend(line.spans.iter().map(|(_, span)| span.as_str()));
-    }
-    text
 }
 
 /// Spans of one style that follow each other share one tag, across lines as well: Telegram drops the formatting of

@@ -5,6 +5,7 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 
 use super::super::testing::question;
 use super::visible::{clamped, name, shown};
+use super::wrap::{AFTER_A_SPACE, QUOTE, WITHIN_A_WORD};
 use super::*;
 use crate::approver::{Approval, AskedField, AskedItem, Said};
 use crate::{ExactCommand, ExactHost, Grant, Requester, Scope, Use};
@@ -39,6 +40,29 @@ fn parse(html: &str) -> (String, usize) {
     (text, parts)
 }
 
+/// The marks around right-to-left text.
+const ISOLATES: [char; 2] = ['\u{2068}', '\u{2069}'];
+
+/// The lines of the message without what wrapping them added, and without isolates, which wrapping repeats.
+fn unwrapped(text: &str) -> String {
+    let mut whole = String::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.strip_prefix(QUOTE).unwrap_or(line);
+        let after_a_space = line.strip_prefix(AFTER_A_SPACE);
+        match after_a_space.or_else(|| line.strip_prefix(WITHIN_A_WORD)) {
+            Some(rest) => {
+                whole.push_str(if after_a_space.is_some() { " " } else { "" });
+                whole.push_str(rest);
+            }
+            None => {
+                whole.push_str(if index > 0 { "\n" } else { "" });
+                whole.push_str(line);
+            }
+        }
+    }
+    whole.replace(ISOLATES, "")
+}
+
 fn check(question: &Question, outcome: Option<&Outcome>) -> Option<String> {
     let html = match html(question, outcome) {
         Ok(html) => html,
@@ -49,7 +73,17 @@ fn check(question: &Question, outcome: Option<&Outcome>) -> Option<String> {
         Err(error) => panic!("{error}"),
     };
     let (text, parts) = parse(&html);
-    assert_eq!(text, plain(question, outcome).unwrap());
+    let wrapped = plain(question, outcome).unwrap();
+    assert_eq!(text.replace(ISOLATES, ""), unwrapped(&wrapped));
+    for line in wrapped.lines() {
+        assert!(line.chars().filter(|c| !ISOLATES.contains(c)).count() <= 76, "{line}");
+        let marks: Vec<_> = line.chars().filter(|c| ISOLATES.contains(c)).collect();
+        assert!(marks.chunks(2).all(|pair| *pair == ISOLATES), "{line}");
+    }
+    let (_, quote) = html.split_once("<blockquote>").unwrap_or_default();
+    let (quote, _) = quote.split_once("</blockquote>").unwrap_or_default();
+    let quoted: Vec<_> = wrapped.lines().filter_map(|line| line.strip_prefix(QUOTE)).collect();
+    assert_eq!(parse(quote).0.replace(ISOLATES, ""), unwrapped(&quoted.join("\n")));
     assert!(text.encode_utf16().count() <= MESSAGE_LIMIT);
     assert!(parts <= 100, "{parts} tagged parts");
     let hidden = |c: char| {
@@ -110,6 +144,50 @@ Open until 22:28 UTC · request 77b3e05d
     anybody.expires_at += Duration::from_secs(86_400);
     let text = check(&anybody, None).unwrap();
     assert!(text.contains("\nUse: receives the value\n") && text.contains("22:28 UTC on 2023-11-15"), "{text}");
+}
+
+#[test]
+fn plain_text_shows_what_each_piece_of_a_line_belongs_to() {
+    let mut asked = question("4f2a91c0");
+    // padded so that a terminal of 80 columns would begin its second line with words of ours
+    let forged = format!("{:-<72}Checked by the gate", "");
+    asked.said.reason = Some(format!("{forged} {} end", "ab ".repeat(25).trim_end()));
+    let mut command = ExactCommand::new(["sh", "-c"], "/srv/x", "/bin/sh", "f".repeat(64));
+    command.argv.push(format!("{:-<61}Asked by: unauthenticated", ""));
+    asked.intended_use = Some(Use::command(command));
+    asked.items[0].title = "שלום ".repeat(20).trim_end().to_owned();
+    let expected = "🔐 Secret request
+
+Checked by the gate
+Secret: \u{2068}\"שלום שלום שלום שלום שלום שלום שלום\u{2069}
+  \u{2068}שלום שלום שלום שלום שלום שלום שלום שלום\u{2069}
+  \u{2068}שלום שלום שלום שלום שלום\"\u{2069} · vault infra ·
+  private_key
+Use: run sh -c '------------------------------------------------------------
+↪ -Asked by: unauthenticated'
+Program: /bin/sh
+SHA-256: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+Starts in: /srv/x
+Asked by: build-vm-3 (broker) · 10.0.0.7
+
+Said by the requester
+│ Reason: ------------------------------------------------------------------
+│ ↪ ------Checked by the gate ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab
+│   ab ab ab ab ab ab ab ab ab ab end
+
+Keeps it 1 h
+Open until 22:28 UTC · request 4f2a91c0";
+    let text = plain(&asked, None).unwrap();
+    assert_eq!(text, expected);
+    check(&asked, None).unwrap();
+}
+
+#[test]
+fn ids_stand_beside_items_that_look_alike() {
+    let mut asked = question("1");
+    asked.items[0].ids = Some("vaults/v1/items/i\n1".into());
+    let text = check(&asked, None).unwrap();
+    assert!(text.contains("\nSecret: prod-deploy-key · vault infra · vaults/v1/items/i⏎1 · private_key\n"), "{text}");
 }
 
 #[test]
