@@ -9,65 +9,112 @@ use secret_gate_core::wire::{AccessRequest, AccessResponse, Ended, SecretRespons
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::Values;
-use crate::stop::Stop;
+use crate::stop::{Limit, Stop};
 use crate::ui::Ui;
+
+/// What to say where a question may stand whose token is not known.
+const MAY_BE_OPEN: &str = "a question may be open on the phone until it expires; deny it there";
 
 /// How long the program stays to take a question back after it was told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Asks for one item and returns its values once a human has approved.
-pub(crate) async fn ask(
-    gate: &RemoteGate,
-    ui: &Ui,
-    question: AccessRequest,
-    timeout: Duration,
-) -> Result<Values, Failure> {
+pub(crate) async fn ask(gate: &RemoteGate, ui: &Ui, question: AccessRequest, limit: &Limit) -> Result<Values, Failure> {
     let mut stop = Stop::new()?;
-    let asked = post(gate, ui, &question, timeout, &mut stop).await?;
-    let name = question.secret_name.as_deref().unwrap_or_default();
-    let what = format!("the approval of {name} (request {})", asked.request_id);
-
-    let decided = ui.waiting(&what, async {
-        tokio::select! {
-            status = gate.decision(&asked.token) => status.map_err(Failure::from),
-            stopped = stop.signal_or(timeout) => Err(stopped),
-        }
-    });
-    let outcome = match decided.await {
-        Ok(status) => match refusal(&status) {
-            Some(refusal) => return Err(refusal),
-            None => tokio::select! {
-                answer = gate.secret(&asked.token) => answer.map_err(Failure::from).and_then(values),
-                stopped = stop.signal() => Err(stopped),
-            },
-        },
-        Err(failure) => Err(failure),
-    };
-    if outcome.is_err() {
+    let asked = post(gate, ui, &question, limit, &mut stop).await?;
+    let outcome = redeem(gate, ui, &question, &asked, limit, &mut stop).await;
+    if let Err(Unredeemed { is_over: false, .. }) = outcome {
         // the token is lost with this process, and nothing should stay open that nobody can use
         withdraw(gate, ui, &asked, &mut stop).await;
     }
-    outcome
+    outcome.map_err(|unredeemed| unredeemed.failure)
+}
+
+/// Why a request was not redeemed.
+struct Unredeemed {
+    failure: Failure,
+    /// Whether it has ended, so that there is nothing to take back.
+    is_over: bool,
+}
+
+impl From<ClientError> for Unredeemed {
+    fn from(error: ClientError) -> Self {
+        let is_over = matches!(error, ClientError::UnknownRequest | ClientError::NotApproved { .. });
+        Self { failure: error.into(), is_over }
+    }
+}
+
+impl From<Failure> for Unredeemed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, is_over: false }
+    }
 }
 
 /// Puts the question. When told to stop meanwhile, it still waits a little for the token, which alone can take the
-/// question back.
+/// question back; told again, it ends at once.
 async fn post(
     gate: &RemoteGate,
     ui: &Ui,
     question: &AccessRequest,
-    timeout: Duration,
+    limit: &Limit,
     stop: &mut Stop,
 ) -> Result<AccessResponse, Failure> {
     let mut answer = pin!(gate.request(question));
-    let stopped = tokio::select! {
-        asked = &mut answer => return Ok(asked?),
-        stopped = stop.signal_or(timeout) => stopped,
+    let (answer, failure) = tokio::select! {
+        asked = &mut answer => match asked {
+            Ok(asked) => return Ok(asked),
+            Err(error) => {
+                // the human may see a question whose token got lost
+                if matches!(error, ClientError::Interrupted { .. } | ClientError::Protocol { .. }) {
+                    ui.warning(MAY_BE_OPEN);
+                }
+                return Err(error.into());
+            }
+        },
+        stopped = stop.signal_or(limit) => (answer, stopped),
     };
-    if let Ok(Ok(asked)) = tokio::time::timeout(FAREWELL, answer).await {
-        withdraw(gate, ui, &asked, stop).await;
+    ui.note("the server has not answered yet; waiting 5s more to withdraw the question (Ctrl-C ends at once)");
+    let asked = tokio::select! {
+        asked = tokio::time::timeout(FAREWELL, answer) => asked.ok(),
+        _ = stop.signal() => None,
+    };
+    match asked {
+        Some(Ok(asked)) => withdraw(gate, ui, &asked, stop).await,
+        // nothing was asked
+        Some(Err(error)) if !matches!(error, ClientError::Interrupted { .. } | ClientError::Protocol { .. }) => {}
+        Some(Err(_)) | None => ui.warning(MAY_BE_OPEN),
     }
-    Err(stopped)
+    Err(failure)
+}
+
+/// Waits for the decision and gets the values.
+async fn redeem(
+    gate: &RemoteGate,
+    ui: &Ui,
+    question: &AccessRequest,
+    asked: &AccessResponse,
+    limit: &Limit,
+    stop: &mut Stop,
+) -> Result<Values, Unredeemed> {
+    let name = question.secret_name.as_deref().unwrap_or_default();
+    let what = match asked.request_id.as_str() {
+        "" => format!("the approval of {name}"),
+        id => format!("the approval of {name} (request {id})"),
+    };
+    let decision = async {
+        tokio::select! {
+            status = gate.decision(&asked.token) => status.map_err(Unredeemed::from),
+            stopped = stop.signal_or(limit) => Err(stopped.into()),
+        }
+    };
+    let status = ui.waiting(&what, "Ctrl-C withdraws the question", decision).await?;
+    if let Some(failure) = refusal(&status) {
+        return Err(Unredeemed { failure, is_over: true });
+    }
+    tokio::select! {
+        answer = gate.secret(&asked.token) => Ok(values(answer?)?),
+        stopped = stop.signal() => Err(stopped.into()),
+    }
 }
 
 /// Why there is nothing to redeem; none where there is.
@@ -98,9 +145,10 @@ fn values(answer: SecretResponse) -> Result<Values, Failure> {
 async fn withdraw(gate: &RemoteGate, ui: &Ui, asked: &AccessResponse, stop: &mut Stop) {
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(FAREWELL, gate.withdraw(&asked.token)) => outcome,
-        _ = stop.signal() => return,
+        _ = stop.signal() => Ok(Ok(false)),
     };
-    if !matches!(outcome, Ok(Ok(()))) {
-        ui.warning(&format!("the question {} could not be withdrawn; deny it on the phone", asked.request_id));
+    if !matches!(outcome, Ok(Ok(true))) {
+        let question = if asked.request_id.is_empty() { String::new() } else { format!(" {}", asked.request_id) };
+        ui.warning(&format!("the question{question} could not be withdrawn; deny it on the phone, or let it expire"));
     }
 }

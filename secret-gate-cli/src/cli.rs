@@ -20,15 +20,17 @@ Configuration (flags win over the environment, the environment over the file):
   SECRET_GATE_API_KEY     API key, sent to the server that SECRET_GATE_URL or the file names and to no other
   SSL_CERT_FILE           PEM file of CAs to trust beside the well-known ones
   NO_COLOR, RUST_LOG      no colours; what to log on standard error (default: nothing)
-  ~/.config/secret-gate/config.json    server_url, api_key_file, cache_ttl, daemon_idle_timeout, ssh_agent_integration
+  ~/.config/secret-gate/config.json    server_url, api_key_file
+                          (cache_ttl, daemon_idle_timeout, ssh_agent_integration: for older clients, no effect here)
 
 Exit codes:
   0 done    1 failed    2 usage    3 denied    4 expired or timed out    5 not found or ambiguous
-  6 server unreachable    130 Ctrl-C    143 terminated; the last two and a time-out withdraw the question";
+  6 server unreachable    129 hung up, 130 Ctrl-C, 143 terminated: these and a time-out withdraw the question";
 
 /// Ask for a secret, wait until a human has approved, and print it.
 #[derive(Debug, Parser)]
-#[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 120, args_conflicts_with_subcommands = true)]
+#[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 120, args_conflicts_with_subcommands = true,
+    args_override_self = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -74,14 +76,14 @@ pub(crate) struct Flags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
         value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub(crate) fields: bool,
-    /// Keep nothing on this machine after printing
+    /// No effect: this client keeps nothing; accepted for older scripts
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
         value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub(crate) no_cache: bool,
     /// How often to ask a server that does not report decisions by itself
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "2s")]
     pub(crate) poll_interval: Duration,
-    /// How long to wait for the approval
+    /// How long to wait for the approval, or for the answer to --search and --fields (which ends after a minute anyway)
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "15m")]
     pub(crate) timeout: Duration,
 }
@@ -127,6 +129,17 @@ mod tests {
         {
             assert_eq!(read(&[text]).unwrap().fields, value, "{text}");
         }
+    }
+
+    #[test]
+    fn of_repeated_flags_the_last_wins() {
+        let flags =
+            read(&["-secret", "a", "--secret=b", "--fields", "-fields=false", "--format", "json", "-format=plain"]);
+        let flags = flags.unwrap();
+        assert_eq!((flags.secret.as_deref(), flags.fields, flags.format), (Some("b"), false, Format::Plain));
+        let flags = read(&["--timeout", "1s", "--timeout", "2s", "--no-cache=false", "--no-cache"]).unwrap();
+        assert_eq!((flags.timeout, flags.no_cache), (Duration::from_secs(2), true));
+        read(&["demo", "--yes", "--yes"]).unwrap();
     }
 
     #[test]

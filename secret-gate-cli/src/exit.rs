@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     NotFound = 5,
     /// The server can't be reached.
     Unreachable = 6,
+    /// SIGHUP, which a closed terminal sends: 128 + SIGHUP.
+    HungUp = 129,
     /// Ctrl-C: 128 + SIGINT, as shells count.
     Interrupted = 130,
     /// SIGTERM: 128 + SIGTERM.
@@ -45,6 +47,7 @@ mod tests {
             (Exit::Expired, 4),
             (Exit::NotFound, 5),
             (Exit::Unreachable, 6),
+            (Exit::HungUp, 129),
             (Exit::Interrupted, 130),
             (Exit::Terminated, 143),
         ];

@@ -21,6 +21,12 @@ impl Failure {
         Self { what: what.into(), hint: None, exit }
     }
 
+    /// The secret has no such field, but these.
+    pub(crate) fn no_field(label: &str, labels: &[&str]) -> Self {
+        let hint = format!("it has: {}", labels.join(", "));
+        Self::new(Exit::NotFound, format!("the secret has no field {label}")).with_hint(hint)
+    }
+
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -67,7 +73,7 @@ impl From<ClientError> for Failure {
                 (Exit::Failed, Some("the item was changed after the human saw it: ask again".to_owned()))
             }
             ClientError::Server { status: 404, .. } | ClientError::Protocol { .. } => {
-                (Exit::Failed, Some("check that the URL is that of a secret-gate server".to_owned()))
+                (Exit::Failed, Some("check the server's URL and its path: that is no secret-gate server".to_owned()))
             }
             _ => (Exit::Failed, None),
         };

@@ -1,4 +1,6 @@
-//! Finding out what there is to ask for: `--search` and `--fields`. Nobody is asked, no value is shown.
+//! Finding out what there is to ask for: `--search`, `--fields`, and whether there is what `--field` names. Nobody is asked, no value is shown.
+
+use std::time::Duration;
 
 use secret_gate_core::client::RemoteGate;
 use secret_gate_core::wire::{FieldsRequest, SearchRequest};
@@ -45,6 +47,23 @@ pub(crate) async fn fields(
         Format::Json => render::fields_json(&answer).map_err(unwritable)?,
     };
     ui.data(text.as_bytes())
+}
+
+/// How long a check may hold up what it is for.
+const CHECK: Duration = Duration::from_secs(10);
+
+/// Refuses a field that the secret does not have, before a human is asked in vain. A server that does not tell is no
+/// obstacle: the answer to the question will.
+pub(crate) async fn check_field(
+    gate: &RemoteGate,
+    secret_name: &str,
+    vault: Option<&str>,
+    label: &str,
+) -> Result<(), Failure> {
+    let item = FieldsRequest { secret_name: secret_name.to_owned(), vault: vault.map(str::to_owned) };
+    let Ok(Ok(known)) = tokio::time::timeout(CHECK, gate.fields(&item)).await else { return Ok(()) };
+    let labels: Vec<_> = known.fields.iter().map(|field| field.label.as_str()).collect();
+    if labels.is_empty() || labels.contains(&label) { Ok(()) } else { Err(Failure::no_field(label, &labels)) }
 }
 
 fn unwritable(error: serde_json::Error) -> Failure {

@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::{Environment, Settings};
+use crate::stop::Limit;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
@@ -76,7 +77,8 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
     } = flags;
     // as in older clients, an empty flag is one that was not given
     let given = |flag: Option<String>| flag.filter(|text| !text.is_empty());
-    let (secret, search, vault) = (given(secret), given(search), given(vault));
+    let (secret, search, vault, field) = (given(secret), given(search), given(vault), given(field));
+    let limit = Limit::of(timeout);
 
     let usage = |what: &str| Failure::new(Exit::Usage, what).with_hint("secret-gate --help lists the flags");
     match (search, secret) {
@@ -84,14 +86,18 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
         (None, None) => Err(usage("name a secret with --secret, or look for one with --search")),
         (Some(query), None) => {
             let gate = connect(ui, given(server), poll_interval)?;
-            look_up::search(&gate, ui, query, search_limit, format).await
+            limit.bound(look_up::search(&gate, ui, query, search_limit, format)).await
         }
         (None, Some(name)) if fields => {
             let gate = connect(ui, given(server), poll_interval)?;
-            look_up::fields(&gate, ui, name, vault, format).await
+            limit.bound(look_up::fields(&gate, ui, name, vault, format)).await
         }
         (None, Some(name)) => {
             let gate = connect(ui, given(server), poll_interval)?;
+            // JSON has all fields, whatever --field says
+            if let (Some(label), Format::Plain) = (&field, format) {
+                limit.bound(look_up::check_field(&gate, &name, vault.as_deref(), label)).await?;
+            }
             let question = AccessRequest {
                 secret_name: Some(name),
                 vault,
@@ -100,8 +106,8 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
                 working_dir: std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()),
                 ..AccessRequest::default()
             };
-            let values = ask::ask(&gate, ui, question, timeout).await?;
-            print(ui, &values, given(field), format)
+            let values = ask::ask(&gate, ui, question, &limit).await?;
+            print(ui, &values, field, format)
         }
     }
 }
@@ -124,8 +130,7 @@ fn print(ui: &Ui, values: &render::Values, field: Option<String>, format: Format
             Some(value) => ui.data(&render::value(value)),
             None => {
                 let labels: Vec<_> = values.keys().map(String::as_str).collect();
-                Err(Failure::new(Exit::NotFound, format!("the secret has no field {label}"))
-                    .with_hint(format!("it has: {}", labels.join(", "))))
+                Err(Failure::no_field(&label, &labels))
             }
         },
     }

@@ -75,13 +75,16 @@ impl Ui {
         if answer.use_stderr() { Exit::Usage } else { Exit::Done }
     }
 
-    /// Does `work` while showing what is waited for: on a terminal as one line that counts the time, else as a line
-    /// at the start and one every 30 seconds.
-    pub(crate) async fn waiting<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+    /// Does `work` while showing what is waited for and how to end that: on a terminal as a line at the start and one
+    /// that counts the time, else as a line at the start and one every 30 seconds.
+    pub(crate) async fn waiting<T>(&self, what: &str, way_out: &str, work: impl Future<Output = T>) -> T {
         let started = Instant::now();
         let step = Duration::from_secs(if self.rewrites_lines { 1 } else { 30 });
         let mut ticks = interval_at(started + step, step);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        if self.rewrites_lines {
+            self.note(&format!("waiting for {what}; {way_out}"));
+        }
         self.show_wait(what, Duration::ZERO);
         let mut work = pin!(work);
         loop {
@@ -98,12 +101,12 @@ impl Ui {
     }
 
     fn show_wait(&self, what: &str, elapsed: Duration) {
-        let what = visible(what);
         let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
         if self.rewrites_lines {
-            self.write(&format!("{CLEAR_LINE}waiting for {what} … {elapsed}  (Ctrl-C withdraws the question)"));
+            // a line that wraps can't be rewritten, so nothing of variable length is in it
+            self.write(&format!("{CLEAR_LINE}waiting … {elapsed}"));
         } else {
-            self.line(format_args!("waiting for {what} ({elapsed})"));
+            self.line(format_args!("waiting for {} ({elapsed})", visible(what)));
         }
     }
 

@@ -4,13 +4,11 @@
 
 mod support;
 
-use std::fs::File;
 use std::io::Write as _;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use support::Machine;
+use rustix::process::Signal;
+use support::{Machine, send, terminal};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout};
@@ -66,9 +64,15 @@ async fn serves_real_clients_until_it_is_stopped() {
     let run = Machine::new().run(&asked).await;
     assert!(run.code == 0 && run.out.starts_with("made-up-password-"), "{run:?}");
 
+    // what it prints works as it stands there
+    let seen = screen.until("--search data").await;
+    let command = seen.lines().next_back().unwrap();
+    let tried = tokio::process::Command::new("sh").args(["-c", command]).current_dir("/").env_clear().output().await;
+    assert!(tried.unwrap().stdout.starts_with(b"database  "), "{command}");
+
     // a client that stays connected does not hold up the end
     let _idle = TcpStream::connect(address).await.unwrap();
-    interrupt(&demo);
+    send(Signal::INT, &demo);
     assert_eq!(ended(&mut demo).await, 130);
     TcpStream::connect(address).await.unwrap_err();
 }
@@ -93,7 +97,7 @@ async fn ctrl_c_ends_it_while_a_question_is_open() {
     let (_keys, terminal) = terminal();
     let (mut demo, mut screen) = started(Machine::new().spawn_at(terminal, &["demo"]));
     screen.until("] approve, [d] deny").await;
-    interrupt(&demo);
+    send(Signal::INT, &demo);
     let at = std::time::Instant::now();
     assert_eq!(ended(&mut demo).await, 130);
     assert!(at.elapsed() < Duration::from_secs(1), "took {:?}", at.elapsed());
@@ -118,21 +122,6 @@ impl Screen {
 fn started(mut demo: Child) -> (Child, Screen) {
     let screen = Screen(BufReader::new(demo.stdout.take().unwrap()));
     (demo, screen)
-}
-
-/// A keyboard, and the terminal it belongs to.
-fn terminal() -> (File, File) {
-    let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&keys).unwrap();
-    unlockpt(&keys).unwrap();
-    let path = ptsname(&keys, Vec::new()).unwrap();
-    let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
-    (keys.into(), terminal)
-}
-
-fn interrupt(demo: &Child) {
-    let pid = i32::try_from(demo.id().unwrap()).unwrap();
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
 }
 
 async fn ended(demo: &mut Child) -> i32 {

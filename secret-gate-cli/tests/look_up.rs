@@ -46,6 +46,7 @@ async fn names_that_are_not_one_items_are_explained() {
             409,
             "--vault, or by its id: db-1 (vault Infra, id abc)",
         ),
+        (json!({"error": "not_found", "message": "no secret db", "suggestions": []}), 404, "--search WORD finds names"),
         (json!({"error": "fields_failed", "message": "item not found"}), 500, "secret-gate --search WORD finds names"),
     ];
     for (body, code, hint) in cases {
@@ -67,4 +68,35 @@ async fn look_ups_are_repeated_and_questions_are_not() {
     assert_eq!(server.count("POST /search"), 3);
     assert_eq!(machine.run(&["--secret", "db"]).await.code, 1);
     assert_eq!(server.count("POST /request"), 1);
+}
+
+#[tokio::test]
+async fn a_time_out_bounds_look_ups() {
+    let server = Server::start().await.on("POST", Reply::Silence);
+    for args in [&["--search", "db"][..], &["--secret", "db", "--fields"]] {
+        let run = Machine::of(&server).run(&[args, &["--timeout", "200ms"]].concat()).await;
+        assert_eq!((run.code, run.out.as_str()), (4, ""), "{run:?}");
+        assert!(run.err.starts_with("error: the server gave no answer within 200ms\nhint: "), "{}", run.err);
+    }
+}
+
+#[tokio::test]
+async fn null_lists_of_older_servers_are_empty() {
+    let server = Server::start().await.on("POST /search", Reply::Json(200, json!({"query": "x", "results": null})));
+    server.on("POST /fields", Reply::Json(200, json!({"secret_name": "db", "vault_name": "v", "fields": null})));
+    let run = Machine::of(&server).run(&["--search", "x"]).await;
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", "nothing matches\n"));
+    assert_eq!(Machine::of(&server).run(&["--secret", "db", "--fields"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_not_taken_for_an_unknown_name() {
+    let message = "There is nothing at this path; see /openapi.json.";
+    let server = Server::start().await.on("POST /gate", error(404, "not_found", message));
+    let machine = Machine::new().with("SECRET_GATE_URL", &format!("{}/gate", server.url));
+    for args in [&["--search", "db"][..], &["--secret", "db", "--fields"], &["--secret", "db"]] {
+        let run = machine.run(args).await;
+        assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+        assert!(run.err.contains("hint: check the server's URL and its path"), "{}", run.err);
+    }
 }

@@ -2,9 +2,13 @@
 
 mod support;
 
-use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 use serde_json::json;
-use support::{Machine, Reply, Server, TOKEN, accepted, error, finish, status};
+use support::{Machine, Reply, Server, TOKEN, accepted, error, finish, send, status, terminal};
 
 #[tokio::test]
 async fn one_value_is_printed_bare_and_asked_for_as_older_clients_did() {
@@ -53,7 +57,7 @@ async fn asks_an_older_server_again_at_the_poll_interval() {
         patient.on("GET /status", status(reply));
     }
     patient.on("GET /secret", Reply::Json(200, json!({"secret": {"p": "x"}})));
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let run = Machine::of(&patient).run(&["--secret", "db", "--poll-interval", "300ms"]).await;
     assert_eq!(run.code, 0, "{run:?}");
     assert!(started.elapsed().as_millis() >= 600);
@@ -102,27 +106,154 @@ async fn a_time_out_withdraws_the_question() {
 }
 
 #[tokio::test]
-async fn an_older_server_that_cannot_withdraw_is_no_failure() {
-    let server = Server::start().await.on("POST /request", accepted()).on("GET /status", status("pending"));
-    server.on("DELETE", Reply::Raw(405, "text/plain", b"Method Not Allowed".to_vec()));
+async fn says_when_an_older_server_cannot_withdraw() {
+    for code in [404, 405] {
+        let server = Server::start().await.on("POST /request", accepted()).on("GET /status", status("pending"));
+        server.on("DELETE", Reply::Raw(code, "text/plain", b"no".to_vec()));
+        let run = Machine::of(&server).run(&["--secret", "db", "--timeout", "200ms"]).await;
+        assert_eq!(run.code, 4);
+        let words = "warning: the question 4f2a91c0 could not be withdrawn; deny it on the phone, or let it expire\n";
+        assert!(run.err.contains(words), "{}", run.err);
+    }
+}
+
+#[tokio::test]
+async fn what_has_ended_is_not_withdrawn() {
+    let server =
+        Server::start().await.on("POST /request", accepted()).on("GET /status", error(404, "not_found", "gone"));
+    let run = Machine::of(&server).run(&["--secret", "db"]).await;
+    assert_eq!(run.code, 4);
+    assert!(!run.err.contains("warning") && server.count("DELETE") == 0, "{}", run.err);
+}
+
+#[tokio::test]
+async fn a_question_whose_token_comes_late_is_withdrawn() {
+    let server = Server::start().await.on("POST /request", Reply::Slow(Duration::from_secs(1)));
+    server.on("DELETE /request", Reply::Raw(204, "text/plain", Vec::new()));
     let run = Machine::of(&server).run(&["--secret", "db", "--timeout", "200ms"]).await;
     assert_eq!(run.code, 4);
-    assert!(!run.err.contains("warning"), "{}", run.err);
+    assert!(!run.err.contains("may be open"), "{}", run.err);
+    assert_eq!(server.count(&format!("DELETE /request/{TOKEN}")), 1);
+}
+
+#[tokio::test]
+async fn says_that_a_question_may_be_open_when_its_token_does_not_come() {
+    let warning = "warning: a question may be open on the phone until it expires; deny it there\n";
+    let server = Server::start().await.on("POST /request", Reply::Silence);
+    let run = Machine::of(&server).run(&["--secret", "db", "--timeout", "200ms"]).await;
+    assert!(run.code == 4 && run.err.contains(warning), "{run:?}");
+
+    let broken = Server::start().await.on("POST /request", Reply::Json(202, json!({"request_id": "4f2a91c0"})));
+    let run = Machine::of(&broken).run(&["--secret", "db"]).await;
+    assert!(run.code == 1 && run.err.contains(warning), "{run:?}");
+
+    let refused = Server::start().await.on("POST /request", error(400, "missing_fields", "name one"));
+    assert!(!Machine::of(&refused).run(&["--secret", "db"]).await.err.contains("warning"));
+
+    // a second Ctrl-C ends at once
+    let child = Machine::of(&server).spawn(&["--secret", "db"]);
+    let at = Instant::now();
+    while server.count("POST /request") < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    send(Signal::INT, &child);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    send(Signal::INT, &child);
+    let run = finish(child).await;
+    assert!(run.code == 130 && run.err.contains(warning), "{run:?}");
+    assert!(at.elapsed() < Duration::from_secs(4), "took {:?}", at.elapsed());
+}
+
+#[tokio::test]
+async fn an_answer_of_another_version_is_good_enough() {
+    let server = Server::start().await.on("POST /request", Reply::Json(202, json!({"token": TOKEN, "request_id": 5})));
+    server.on("GET /status", Reply::Json(200, json!({"status": "pending", "message": "m", "ended": "snoozed"})));
+    server.on("GET /status", status("approved"));
+    let grant = json!({"use": {"exec": "any", "db": "any"}, "expires_at": null});
+    server.on("GET /secret", Reply::Json(200, json!({"secret": {"password": "x"}, "grant": grant})));
+    let run = Machine::of(&server).run(&["--secret", "db", "--poll-interval", "100ms"]).await;
+    assert_eq!((run.code, run.out.as_str()), (0, "x\n"), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_field_that_is_not_there_costs_nobody_a_look_at_the_phone() {
+    let known = |fields| json!({"secret_name": "db", "vault_name": "Infra", "fields": fields});
+    let server = Server::approving(json!({"password": "x"})).await;
+    let password = json!([{"label": "password", "type": "CONCEALED"}]);
+    server.on("POST /fields", Reply::Json(200, known(password)));
+    let machine = Machine::of(&server);
+    let run = machine.run(&["--secret", "db", "--vault", "Infra", "--field", "passwort"]).await;
+    assert_eq!((run.code, run.out.as_str()), (5, ""), "{run:?}");
+    assert_eq!(run.err, "error: the secret has no field passwort\nhint: it has: password\n");
+    assert_eq!(server.calls()[0].body, json!({"secret_name": "db", "vault": "Infra"}));
+    assert_eq!(server.count("POST /request"), 0);
+    assert_eq!(machine.run(&["--secret", "db", "--field", "password"]).await.out, "x\n");
+    assert_eq!(machine.run(&["--secret", "db", "--field", "passwort", "--format", "json"]).await.code, 0);
+    assert_eq!(machine.run(&["--secret", "db"]).await.code, 0);
+    assert_eq!(server.count("POST /fields"), 2);
+
+    for reply in [error(500, "fields_failed", "away"), Reply::Json(200, known(json!(null)))] {
+        let server = Server::approving(json!({"password": "x"})).await.on("POST /fields", reply);
+        assert_eq!(Machine::of(&server).run(&["--secret", "db", "--field", "password"]).await.out, "x\n");
+    }
+}
+
+#[tokio::test]
+async fn the_line_that_counts_the_time_fits_a_terminal() {
+    let server = Server::start().await.on("POST /request", accepted()).on("GET /status", Reply::Silence);
+    server.on("DELETE /request", Reply::Raw(204, "text/plain", Vec::new()));
+    let name = "a rather long name of an item ".repeat(4);
+    let (mut near, far) = terminal();
+    let machine = Machine::of(&server).with("TERM", "xterm");
+    let child = machine
+        .command(env!("CARGO_BIN_EXE_secret-gate"))
+        .args(["--secret", &name, "--timeout", "2500ms"])
+        .stderr(far)
+        .spawn()
+        .unwrap();
+    assert_eq!(child.wait_with_output().await.unwrap().status.code(), Some(4));
+    let screen = everything(&mut near);
+    assert_eq!(screen.matches("Ctrl-C withdraws the question").count(), 1, "{screen:?}");
+    assert!(screen.contains("waiting … 2s"), "{screen:?}");
+    for rewritten in screen.split("\r\x1b[2K").skip(1) {
+        assert!(rewritten.lines().next().unwrap_or_default().chars().count() < 80, "{screen:?}");
+    }
+}
+
+/// What is on a terminal whose far side is closed.
+fn everything(near: &mut File) -> String {
+    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(length @ 1..) = near.read(&mut piece) {
+        seen.extend_from_slice(&piece[..length]);
+    }
+    String::from_utf8(seen).unwrap()
 }
 
 #[tokio::test]
 async fn signals_withdraw_the_question() {
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)] {
         let server = Server::start().await.on("POST /request", accepted()).on("GET /status", Reply::Silence);
         server.on("DELETE /request", Reply::Raw(204, "text/plain", Vec::new()));
         let child = Machine::of(&server).spawn(&["--secret", "db"]);
         server.called("GET /status").await;
-        let pid = i32::try_from(child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        send(signal, &child);
         let run = finish(child).await;
         assert_eq!((run.code, run.out.as_str()), (code, ""), "{run:?}");
         assert_eq!(server.count(&format!("DELETE /request/{TOKEN}")), 1);
     }
+}
+
+#[tokio::test]
+async fn under_nohup_a_closed_terminal_changes_nothing() {
+    let server = Server::start().await.on("POST /request", accepted()).on("GET /status", status("pending"));
+    server.on("DELETE /request", Reply::Raw(204, "text/plain", Vec::new()));
+    let client = env!("CARGO_BIN_EXE_secret-gate");
+    let script = format!("trap '' HUP; exec '{client}' --secret db --timeout 1s");
+    let child = Machine::of(&server).command("/bin/sh").args(["-c", &script]).spawn().unwrap();
+    server.called("GET /status").await;
+    send(Signal::HUP, &child);
+    let run = finish(child).await;
+    assert_eq!(run.code, if cfg!(target_os = "linux") { 4 } else { 129 }, "{run:?}");
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ impl Demo {
         drop(close);
         // what is still open after that ends with the runtime
         drop(tokio::time::timeout(FAREWELL, server).await);
-        if let Ok(Exit::Interrupted | Exit::Terminated) = outcome {
+        if let Ok(Exit::HungUp | Exit::Interrupted | Exit::Terminated) = outcome {
             // where standard output is gone as well, the exit code says it
             ui.tell("\nstopped: the port is closed and the values are gone").ok();
         }
@@ -84,19 +84,30 @@ impl Demo {
 }
 
 fn to_try(url: &str) -> String {
-    let (database, token) = (vault::DATABASE, vault::API_TOKEN);
+    let (program, database, token) = (program(), vault::DATABASE, vault::API_TOKEN);
     format!(
         "
 {BOLD}The server stays at {url} until Ctrl-C.{RESET} Questions appear here; try in another terminal:
 
-  secret-gate --server {url} --search data
-  secret-gate --server {url} --secret {database} --fields
-  secret-gate --server {url} --secret {database} --field password --reason 'try it out'
-  secret-gate --server {url} --secret {token} --reason 'try it out'
+  {program} --server {url} --search data
+  {program} --server {url} --secret {database} --fields
+  {program} --server {url} --secret {database} --field password --reason 'try it out'
+  {program} --server {url} --secret {token} --reason 'try it out'
   curl {url}/search -d '{{\"query\":\"data\"}}'
   curl {url}/request -d '{{\"secret_name\":\"{database}\",\"reason\":\"try it out\"}}'
 "
     )
+}
+
+/// How to start this program from anywhere: as it was started where that was by its name alone, else by its path.
+fn program() -> String {
+    let typed = std::env::args().next().unwrap_or_default();
+    if !typed.is_empty() && !typed.contains('/') {
+        return typed;
+    }
+    let path = std::env::current_exe().map_or(typed, |path| path.to_string_lossy().into_owned());
+    let is_plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c));
+    if is_plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 fn cannot(what: &str, problem: &dyn std::error::Error) -> Failure {

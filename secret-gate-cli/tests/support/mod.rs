@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "in tests, a failure is a panic")]
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -46,6 +49,8 @@ pub enum Reply {
     Redirect(String),
     /// Accepts the call and never answers.
     Silence,
+    /// Accepts the question, and says so after this time.
+    Slow(Duration),
 }
 
 impl Server {
@@ -101,11 +106,12 @@ impl Call {
 }
 
 pub fn accepted() -> Reply {
-    Reply::Json(
-        202,
-        json!({"token": TOKEN, "request_id": "4f2a91c0", "status_url": "http://elsewhere.invalid/status",
-            "expires_at": "2026-01-01T00:00:00Z", "message": "asked"}),
-    )
+    Reply::Json(202, question())
+}
+
+fn question() -> Value {
+    json!({"token": TOKEN, "request_id": "4f2a91c0", "status_url": "http://elsewhere.invalid/status",
+        "expires_at": "2026-01-01T00:00:00Z", "message": "asked"})
 }
 
 pub fn status(status: &str) -> Reply {
@@ -135,6 +141,10 @@ async fn answer(State(server): State<Server>, method: Method, uri: Uri, headers:
             (StatusCode::from_u16(code).unwrap(), [(header::CONTENT_TYPE, kind)], body).into_response()
         }
         Some(Reply::Redirect(to)) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
+        Some(Reply::Slow(pause)) => {
+            tokio::time::sleep(pause).await;
+            (StatusCode::ACCEPTED, axum::Json(question())).into_response()
+        }
         Some(Reply::Silence) => std::future::pending().await,
         None => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
     }
@@ -191,23 +201,43 @@ impl Machine {
 
     /// Spawns with this standard input.
     pub fn spawn_at(&self, input: impl Into<Stdio>, args: &[&str]) -> tokio::process::Child {
-        tokio::process::Command::new(env!("CARGO_BIN_EXE_secret-gate"))
-            .args(args)
+        self.command(env!("CARGO_BIN_EXE_secret-gate")).args(args).stdin(input).spawn().unwrap()
+    }
+
+    /// A program with this machine's environment and pipes.
+    pub fn command(&self, program: &str) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(program);
+        command
             .env_clear()
             .env("HOME", self.home.path())
             .env("XDG_CONFIG_HOME", self.home.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(input)
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+            .kill_on_drop(true);
+        command
     }
 
     pub async fn run(&self, args: &[&str]) -> Run {
         finish(self.spawn(args)).await
     }
+}
+
+/// The near and the far side of a terminal.
+pub fn terminal() -> (File, File) {
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&near).unwrap();
+    unlockpt(&near).unwrap();
+    let path = ptsname(&near, Vec::new()).unwrap();
+    let far = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+    (near.into(), far)
+}
+
+/// Sends a signal to this process alone.
+pub fn send(signal: Signal, child: &tokio::process::Child) {
+    let pid = i32::try_from(child.id().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
 pub async fn finish(child: tokio::process::Child) -> Run {
