@@ -1,9 +1,12 @@
 //! The calls to the Bot API that an approver makes.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest_012::Url;
+use reqwest_012::redirect::Policy;
 use teloxide_core::payloads::setters::*;
 use teloxide_core::requests::Requester;
 use teloxide_core::types::{
@@ -19,7 +22,8 @@ use crate::SecretValue;
 /// Connections are given up before the far end does it in the middle of our next call.
 const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
-/// teloxide sleeps this long inside a call that was answered with a server error.
+/// teloxide sleeps this long inside a call that was answered with a server error. No press is heard meanwhile where that
+/// call was a poll, since nobody outside can tell this sleep from Telegram's patience.
 const SERVER_ERROR_NAP: Duration = Duration::from_secs(10);
 
 /// A bot in its one chat. Stands before teloxide's `Bot`, whose `Debug` prints the token.
@@ -54,15 +58,18 @@ impl Api {
         pace: Pace,
     ) -> Result<Self, TelegramError> {
         // `method_url` of teloxide pushes segments, so a slash at the end would be doubled
-        let url = api_url.trim_end_matches('/').parse().map_err(|_| TelegramError::ApiUrl)?;
-        // Polls hold their connections for a long time, so they have their own; the referer would carry the token.
+        let url: Url = api_url.trim_end_matches('/').parse().map_err(|_| TelegramError::ApiUrl)?;
+        let may_use_proxy = url.scheme() == "https" && !is_loopback(&url);
+        // Polls hold their connections for a long time, so they have their own. The URL carries the token, so it goes
+        // into no referer, behind no redirect, and in the clear through no proxy that the environment names.
         let client = |timeout: Duration| {
-            teloxide_core::net::default_reqwest_settings()
+            let builder = teloxide_core::net::default_reqwest_settings()
                 .timeout(timeout)
                 .pool_idle_timeout(IDLE_CONNECTION)
-                .referer(false)
-                .build()
-                .map_err(|_| TelegramError::Client)
+                .redirect(Policy::none())
+                .referer(false);
+            let builder = if may_use_proxy { builder } else { builder.no_proxy() };
+            builder.build().map_err(|_| TelegramError::Client)
         };
         let calls = client(pace.call + SERVER_ERROR_NAP)?;
         let polls = client(pace.poll + pace.call + SERVER_ERROR_NAP)?;
@@ -185,6 +192,12 @@ impl fmt::Debug for Api {
         let Self { calls: _, polls: _, token: _, chat, me, pace } = self;
         f.debug_struct("Api").field("chat", chat).field("me", me).field("pace", pace).finish_non_exhaustive()
     }
+}
+
+/// Whether the host is this machine: `localhost` or a loopback address.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn no_preview() -> LinkPreviewOptions {

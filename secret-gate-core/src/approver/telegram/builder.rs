@@ -30,6 +30,9 @@ pub enum TelegramError {
     NoRuntime,
 }
 
+/// Telegram counts in seconds, and answers a poll of none at once.
+const SHORTEST_POLL: Duration = Duration::from_secs(1);
+
 /// How long things take: calls, polls, and the pauses after faults.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -93,9 +96,9 @@ impl TelegramBuilder {
         self
     }
 
-    /// How long Telegram may hold a poll open, in whole seconds; 50 s unless said otherwise.
+    /// How long Telegram may hold a poll open, in whole seconds and at least one; 50 s unless said otherwise.
     pub const fn poll_timeout(mut self, timeout: Duration) -> Self {
-        self.pace.poll = timeout;
+        self.pace.poll = if timeout.as_secs() == 0 { SHORTEST_POLL } else { timeout };
         self
     }
 

@@ -17,6 +17,9 @@ use super::press::Polling;
 /// Presses that are dealt with at one time. More wait with Telegram, which keeps them for a day.
 const PRESSES_AT_ONCE: usize = 256;
 
+/// Strangers that are turned away at one time. More are not told, and none holds up an approver.
+const STRANGERS_AT_ONCE: usize = 16;
+
 /// The same trouble is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -47,53 +50,57 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let pace = *polling.api.pace();
-    let slots = Arc::new(Semaphore::new(PRESSES_AT_ONCE));
+    let desk = Desk::new(polling, tasks);
     let mut trouble = Trouble::new(health);
     let mut pauses = Pauses::new(pace.first_pause, pace.longest_pause);
     let mut long_pauses = Pauses::new(pace.conflict_pause, LONGEST_PAUSE.max(pace.conflict_pause));
     let mut offset = None;
-    let mut webhook = true;
+    let mut webhook = Webhook::Suspected;
     let mut wait = pace.poll;
     let mut confirmed = true;
-    loop {
+    'polling: loop {
         let began = Instant::now();
         let heard = tokio::select! {
             () = stop.cancelled() => break,
-            heard = hear(&polling, offset, webhook, wait) => heard,
+            heard = hear(&desk.polling, offset, &mut webhook, wait) => heard,
         };
-        // one attempt; if the webhook is still there, the next poll says so
-        let polled = !std::mem::take(&mut webhook);
         let pause = match heard {
             Ok(updates) => {
                 trouble.over();
-                confirmed = confirmed || polled;
-                let idle = polled && updates.is_empty() && !wait.is_zero() && began.elapsed() < SHORT_POLL;
+                confirmed = true;
+                webhook = Webhook::Gone;
+                let idle = updates.is_empty() && !wait.is_zero() && began.elapsed() < SHORT_POLL;
                 wait = pace.poll;
                 if !idle {
                     pauses.reset();
                     long_pauses.reset();
                 }
                 for update in updates {
-                    offset = Some(after(update.id));
+                    let id = update.id;
+                    tokio::select! {
+                        biased;
+                        () = desk.take(update) => {}
+                        // what was not taken is not confirmed, so the next server hears of it
+                        () = stop.cancelled() => break 'polling,
+                    }
+                    offset = Some(after(id));
                     confirmed = false;
-                    let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
-                    let polling = Arc::clone(&polling);
-                    tasks.spawn(async move {
-                        handle(&polling, update).await;
-                        drop(slot);
-                    });
                 }
                 if idle { pauses.next() } else { Duration::ZERO }
             }
             Err(failure) => {
-                webhook = failure == Failure::Webhook;
                 // so that we know at once when it is over
                 wait = Duration::ZERO;
                 let pause = match &failure {
                     Failure::RetryAfter(wait) => (*wait).min(LONGEST_RETRY_AFTER),
+                    // somebody sets it as often as we remove it
+                    Failure::Webhook if webhook == Webhook::Removed => long_pauses.next(),
                     Failure::Conflict | Failure::Token | Failure::Refused(_) => long_pauses.next(),
                     _ => pauses.next(),
                 };
+                if failure == Failure::Webhook {
+                    webhook = Webhook::Suspected;
+                }
                 trouble.seen(&failure);
                 pause
             }
@@ -106,7 +113,7 @@ pub(super) async fn run(
     }
     if !confirmed {
         // Else the next server would hear of presses that were dealt with.
-        polling.api.confirm(offset).await.ok();
+        desk.polling.api.confirm(offset).await.ok();
     }
 }
 
@@ -116,19 +123,69 @@ async fn rest(pause: Duration) {
     }
 }
 
-async fn hear(polling: &Polling, offset: Option<i32>, webhook: bool, wait: Duration) -> Result<Vec<Update>, Failure> {
-    if webhook {
+/// What we know of a webhook that takes the updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Webhook {
+    /// There may be one.
+    Suspected,
+    /// It was removed, and no poll has succeeded since.
+    Removed,
+    /// A poll has succeeded.
+    Gone,
+}
+
+/// Polls, after removing a webhook that stands in the way. That is tried once; the poll says whether it helped.
+async fn hear(
+    polling: &Polling,
+    offset: Option<i32>,
+    webhook: &mut Webhook,
+    wait: Duration,
+) -> Result<Vec<Update>, Failure> {
+    if *webhook == Webhook::Suspected {
+        *webhook = Webhook::Removed;
         polling.api.delete_webhook().await?;
-        return Ok(Vec::new());
     }
     polling.api.updates(offset, wait).await
 }
 
-async fn handle(polling: &Polling, update: Update) {
-    match update.kind {
-        UpdateKind::CallbackQuery(query) => polling.press(query).await,
-        // an update of a kind that did not exist when teloxide was written, or that nobody asked for
-        _ => tracing::debug!(update = update.id.0, "an update that is not a press was skipped"),
+/// Where presses are handed to tasks of their own.
+struct Desk {
+    polling: Arc<Polling>,
+    tasks: TaskTracker,
+    presses: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Desk {
+    fn new(polling: Arc<Polling>, tasks: TaskTracker) -> Self {
+        let slots = |count| Arc::new(Semaphore::new(count));
+        Self { polling, tasks, presses: slots(PRESSES_AT_ONCE), strangers: slots(STRANGERS_AT_ONCE) }
+    }
+
+    /// Waits for a place for the press, unless it is a stranger's: where there is none for those, nobody is told.
+    async fn take(&self, update: Update) {
+        let UpdateKind::CallbackQuery(query) = update.kind else {
+            // of a kind that did not exist when teloxide was written, or that nobody asked for
+            tracing::debug!(update = update.id.0, "an update that is not a press was skipped");
+            return;
+        };
+        let polling = Arc::clone(&self.polling);
+        match polling.admit(query) {
+            Ok(press) => {
+                let Ok(slot) = Arc::clone(&self.presses).acquire_owned().await else { return };
+                self.tasks.spawn(async move {
+                    polling.press(press).await;
+                    drop(slot);
+                });
+            }
+            Err(stranger) => {
+                let Ok(slot) = Arc::clone(&self.strangers).try_acquire_owned() else { return };
+                self.tasks.spawn(async move {
+                    polling.turn_away(stranger).await;
+                    drop(slot);
+                });
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use teloxide_core::types::{CallbackQuery, CallbackQueryId, Message, User};
+use teloxide_core::types::{CallbackQuery, CallbackQueryId, MaybeInaccessibleMessage, Message, MessageId, User};
 
 use super::api::Api;
 use super::failure::Failure;
@@ -57,10 +57,45 @@ impl Reply {
     }
 }
 
+/// A press in the right chat by somebody who may decide there.
+pub(super) struct Admitted {
+    query: CallbackQuery,
+    message: MessageId,
+}
+
+/// A press that can't count, whatever button it was on.
+pub(super) struct Stranger {
+    press: CallbackQueryId,
+    told: &'static str,
+}
+
 impl Polling {
+    /// Turns strangers away, at no cost: they may press as often as they like. The rules stand in the order that tells
+    /// a stranger least.
+    pub(super) fn admit(&self, query: CallbackQuery) -> Result<Admitted, Stranger> {
+        let pressed = query.message.as_ref().filter(|message| message.chat().id == self.api.chat());
+        let Some(message) = pressed.map(MaybeInaccessibleMessage::id) else {
+            return Err(Stranger { press: query.id, told: "Questions are not decided in this chat. Nothing changed." });
+        };
+        let presser = query.from.id.0;
+        if self.approvers.as_ref().is_some_and(|approvers| !approvers.contains(&presser)) {
+            tracing::warn!(presser, "a press by somebody who is not an approver");
+            return Err(Stranger { press: query.id, told: "You are not among the approvers. Nothing changed." });
+        }
+        Ok(Admitted { query, message })
+    }
+
+    /// Tells a stranger so, with one call and no other.
+    pub(super) async fn turn_away(&self, stranger: Stranger) {
+        if let Err(failure) = self.api.answer(stranger.press, stranger.told, true).await {
+            tracing::debug!(%failure, "a stranger could not be told");
+        }
+    }
+
     /// Decides what a press means, tells the presser, and clears up the message where nobody else will.
-    pub(super) async fn press(&self, query: CallbackQuery) {
-        let reply = self.judge(&query).await;
+    pub(super) async fn press(&self, press: Admitted) {
+        let reply = self.judge(&press).await;
+        let query = press.query;
         let stale = query.regular_message().filter(|_| reply.stale);
         tokio::join!(self.answer(&query.id, &reply), async {
             if let Some(message) = stale {
@@ -69,27 +104,19 @@ impl Polling {
         });
     }
 
-    /// The rules in the order that tells a stranger least.
-    async fn judge(&self, query: &CallbackQuery) -> Reply {
-        let Some(pressed) = query.message.as_ref().filter(|message| message.chat().id == self.api.chat()) else {
-            return Reply::loud("Questions are not decided in this chat. Nothing changed.");
-        };
-        let presser = query.from.id.0;
-        if self.approvers.as_ref().is_some_and(|approvers| !approvers.contains(&presser)) {
-            tracing::warn!(presser, "a press by somebody who is not an approver");
-            return Reply::loud("You are not among the approvers. Nothing changed.");
-        }
+    async fn judge(&self, press: &Admitted) -> Reply {
+        let Admitted { query, message: pressed } = press;
         let Some((action, id)) = query.data.as_deref().and_then(keyboard::parse) else {
             return Reply::quiet("This button means nothing here. Nothing changed.");
         };
         let Some(post) = self.posts.find(&id) else {
             // a made-up button must not pass for an old one, and close the question that it was pressed on
-            let made_up = self.posts.shows(pressed.id());
+            let made_up = self.posts.shows(*pressed);
             return if made_up { Reply::quiet(NO_SUCH_BUTTON) } else { Reply::stale() };
         };
         let wait = self.api.pace().call + Duration::from_secs(1);
         let Ok(Some(message)) = tokio::time::timeout(wait, post.message()).await else { return Reply::stale() };
-        if message != pressed.id() {
+        if message != *pressed {
             return Reply::loud("This button belongs to another message. Nothing changed.");
         }
         if !action.is_offered(&post.question) {

@@ -1,4 +1,5 @@
 mod faults;
+mod others;
 mod presses;
 
 use std::time::Duration;
