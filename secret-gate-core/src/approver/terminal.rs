@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
 use super::{Approver, ApproverError, Ballot, CastError, Outcome, Posted, Question, message};
@@ -245,16 +244,14 @@ impl Desk {
         }
     }
 
-    /// Passes over what was typed before the question that is shown next.
+    /// Passes over what was typed before the question that is shown next. What comes at this moment may be left, so it
+    /// takes a code to approve.
     fn drop_lines(&mut self) {
-        let mut dropped = false;
-        loop {
-            match self.lines.try_recv() {
-                Ok(_) => dropped = true,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        let waiting = self.lines.len();
+        for _ in 0..waiting {
+            self.lines.try_recv().ok();
         }
-        if dropped {
+        if waiting > 0 {
             self.say("what was typed before the question counts for nothing");
         }
     }
