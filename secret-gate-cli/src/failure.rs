@@ -72,9 +72,10 @@ impl From<ClientError> for Failure {
             ClientError::Server { code, .. } if code == "item_changed" => {
                 (Exit::Failed, Some("the item was changed after the human saw it: ask again".to_owned()))
             }
-            ClientError::Server { status: 404, .. } | ClientError::Protocol { .. } => {
-                (Exit::Failed, Some("check the server's URL and its path: that is no secret-gate server".to_owned()))
-            }
+            ClientError::Server { status: 404, .. } | ClientError::Protocol { .. } => (
+                Exit::Failed,
+                Some("check the server's URL and its path: it does not answer like a secret-gate server".to_owned()),
+            ),
             _ => (Exit::Failed, None),
         };
         Self { what: with_cause(&error), hint, exit }

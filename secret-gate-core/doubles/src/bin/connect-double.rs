@@ -7,6 +7,9 @@ use std::{error::Error, fs, net::SocketAddr, path::PathBuf};
 use clap::Parser;
 use secret_gate_doubles::ConnectDouble;
 
+/// What `seed_demo` adds, for the person who wants to ask for it.
+const DEMO_ITEMS: &str = "Payment provider (credential), Mail (username, password), Postgres production, Deploy host";
+
 /// Plays a 1Password Connect server until Ctrl-C.
 ///
 /// Break it while it runs with
@@ -38,8 +41,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(file) = options.items {
         connect.seed(&serde_json::from_str(&fs::read_to_string(file)?)?)?;
     }
+    println!("This plays a 1Password Connect server until Ctrl-C. In the terminal of the server:\n");
     println!("export OP_CONNECT_HOST={}", connect.url());
     println!("export OP_CONNECT_TOKEN={}", connect.token());
+    println!("export BIND_ADDRESS=127.0.0.1 PORT=8080 WEBHOOK_BASE_URL=http://127.0.0.1:8080\n");
+    if options.demo {
+        println!("Items to ask for: {DEMO_ITEMS}");
+    }
     tokio::signal::ctrl_c().await?;
     Ok(())
 }

@@ -57,14 +57,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let kind = if options.chat < 0 { ChatKind::Group } else { ChatKind::Private { user: user.clone() } };
     telegram.add_user(user);
     telegram.add_chat(kind, options.chat);
+    println!("This plays the Telegram Bot API until Ctrl-C. In the terminal of the server:\n");
     println!("export TELEGRAM_API_URL={}", telegram.url());
     println!("export TELEGRAM_BOT_TOKEN={}", telegram.token());
-    println!("export TELEGRAM_CHAT_ID={}", options.chat);
+    println!("export TELEGRAM_CHAT_ID={}\n", options.chat);
+    println!("Questions appear here. {}", how_to_answer(options.auto, &telegram.url()));
     tokio::select! {
         shown = show(&telegram, options.auto, options.user) => shown?,
         stop = tokio::signal::ctrl_c() => stop?,
     }
     Ok(())
+}
+
+fn how_to_answer(auto: Option<Auto>, url: &str) -> String {
+    match auto {
+        Some(auto) => format!("The answer to each is {}.", auto.word()),
+        None => format!(
+            "To answer the one with number 2:\n\ncurl {url}/control/press -H content-type:application/json \\\n  \
+             -d '{{\"message_id\":2,\"button\":\"Approve\"}}'"
+        ),
+    }
 }
 
 /// Prints what happens for ever, pressing where asked to.
