@@ -2,13 +2,11 @@
 
 mod support;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Machine, Reply, Server, TOKEN, accepted, error, finish, send, status, terminal};
+use support::{Machine, Reply, Server, TOKEN, accepted, error, finish, send, shown, status, terminal};
 
 #[tokio::test]
 async fn one_value_is_printed_bare_and_asked_for_as_older_clients_did() {
@@ -212,21 +210,12 @@ async fn the_line_that_counts_the_time_fits_a_terminal() {
         .spawn()
         .unwrap();
     assert_eq!(child.wait_with_output().await.unwrap().status.code(), Some(4));
-    let screen = everything(&mut near);
+    let screen = shown(&mut near);
     assert_eq!(screen.matches("Ctrl-C withdraws the question").count(), 1, "{screen:?}");
     assert!(screen.contains("waiting … 2s"), "{screen:?}");
     for rewritten in screen.split("\r\x1b[2K").skip(1) {
         assert!(rewritten.lines().next().unwrap_or_default().chars().count() < 80, "{screen:?}");
     }
-}
-
-/// What is on a terminal whose far side is closed.
-fn everything(near: &mut File) -> String {
-    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
-    while let Ok(length @ 1..) = near.read(&mut piece) {
-        seen.extend_from_slice(&piece[..length]);
-    }
-    String::from_utf8(seen).unwrap()
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -232,6 +233,14 @@ pub fn terminal() -> (File, File) {
     let path = ptsname(&near, Vec::new()).unwrap();
     let far = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
     (near.into(), far)
+}
+
+/// What a terminal shows whose far side is closed.
+pub fn shown(near: &mut File) -> String {
+    let mut seen = Vec::new();
+    // Linux reports the closed side as an error, after everything that was written
+    near.read_to_end(&mut seen).ok();
+    String::from_utf8(seen).unwrap()
 }
 
 /// Sends a signal to this process alone.
