@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use secret_gate_core::Error;
 use secret_gate_core::wire::ErrorResponse;
 
+use crate::logging::chain;
+
 /// An error answer.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -127,16 +129,16 @@ impl From<Error> for ApiError {
             }
             Error::TooManyRequests { retry_after, .. } => Self::too_many_requests(message, retry_after),
             Error::Backend { source } => {
-                tracing::warn!(error = %source, "the secret backend gave no answer");
+                tracing::warn!(error = chain(&source), "the secret backend gave no answer");
                 Self::new(StatusCode::BAD_GATEWAY, "backend_unavailable", message)
             }
             Error::Unlisted { .. } => Self::new(StatusCode::BAD_GATEWAY, "backend_unavailable", message),
             Error::NotificationFailed { source } => {
-                tracing::warn!(error = %source, "a question did not reach a human");
+                tracing::warn!(error = chain(&source), "a question did not reach a human");
                 Self::new(StatusCode::BAD_GATEWAY, "notification_failed", message)
             }
             error => {
-                tracing::error!(error = &error as &dyn std::error::Error, "internal error");
+                tracing::error!(error = chain(&error), "internal error");
                 Self::internal()
             }
         }

@@ -52,6 +52,13 @@ pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// An error and its causes in one line; each says only its own part.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Keeps out what HTTP clients log of their own: URLs and headers, and a bot's token stands in its URLs.
 #[must_use]
 pub fn without_urls() -> FilterFn {

@@ -41,13 +41,7 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "says why there is no log, or nothing to log about")]
 fn report(failure: &dyn std::error::Error) {
-    let mut text = failure.to_string();
-    let mut source = failure.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
+    let text = logging::chain(failure);
     for line in text.lines() {
         eprintln!("secret-gate-server: {line}");
     }

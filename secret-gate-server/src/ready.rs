@@ -7,6 +7,8 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
+use crate::logging::chain;
+
 /// How long an answer is good for, so that looking often costs little upstream.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 
@@ -47,7 +49,7 @@ fn word(part: &str, state: Result<(), Error>) -> &'static str {
     match state {
         Ok(()) => "ok",
         Err(error) => {
-            tracing::warn!(part, error = &error as &dyn std::error::Error, "not ready");
+            tracing::warn!(part, error = chain(&error), "not ready");
             "unavailable"
         }
     }
