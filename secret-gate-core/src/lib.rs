@@ -57,6 +57,7 @@ mod requester;
 mod resolve;
 mod secret;
 mod sync;
+mod uses;
 pub mod wire;
 
 pub use approver::{
@@ -72,9 +73,10 @@ pub use error::Error;
 pub use gate::{
     Fields, Found, Gate, GateBuilder, Match, Release, ReleasedItem, Request, Standing, Submitted, Token, Wanted,
 };
-pub use grant::{Decision, ExactCommand, ExactHost, Grant, Keep, Scope, Use, UseError, Verdict};
+pub use grant::{Decision, Grant, Keep, Verdict};
 pub use item::{Field, FieldKind, Item, ItemSummary, Revision, Vault};
 pub use reference::{ReferenceError, SecretReference};
 pub use requester::{RequestId, Requester};
 pub use resolve::MatchKind;
 pub use secret::SecretValue;
+pub use uses::{ExactCommand, ExactHost, Scope, Use, UseError};

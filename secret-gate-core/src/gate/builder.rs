@@ -1,0 +1,103 @@
+//! Putting a gate together.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::SecretBackend;
+use crate::approver::Approver;
+use crate::audit::{AuditLog, TracingAudit};
+use crate::cache::{Cache, NoCache};
+use crate::clock::{Clock, SystemClock};
+use crate::gate::store::{RequestStore, Room};
+use crate::gate::{Gate, Inner};
+use crate::index::TitleIndex;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) request_ttl: Duration,
+    pub(super) index_ttl: Duration,
+    pub(super) room: Room,
+}
+
+/// Puts a [`Gate`] together.
+#[derive(Debug)]
+pub struct GateBuilder {
+    backend: Arc<dyn SecretBackend>,
+    approver: Arc<dyn Approver>,
+    cache: Arc<dyn Cache>,
+    audit: Arc<dyn AuditLog>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+}
+
+impl GateBuilder {
+    /// Keeps what [`Gate::request`] released under a grant. Default: nothing is kept.
+    #[must_use]
+    pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Where audit entries go. Default: the program's log.
+    #[must_use]
+    pub fn audit(mut self, audit: Arc<dyn AuditLog>) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Where the time comes from. Default: the computer's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long a request can be approved and redeemed. Default: 15 minutes.
+    #[must_use]
+    pub const fn request_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.request_ttl = ttl;
+        self
+    }
+
+    /// How old the titles may be that a search looks through. Default: 60 seconds.
+    #[must_use]
+    pub const fn index_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.index_ttl = ttl;
+        self
+    }
+
+    /// How many questions may be open at once, in all and per requester. Default: 100 and 10.
+    #[must_use]
+    pub const fn max_pending(mut self, in_all: usize, per_requester: usize) -> Self {
+        self.settings.room = Room { in_all, per_requester };
+        self
+    }
+
+    /// The gate.
+    #[must_use]
+    pub fn build(self) -> Gate {
+        let Self { backend, approver, cache, audit, clock, settings } = self;
+        let index = TitleIndex::new(Arc::clone(&backend), Arc::clone(&clock));
+        let (store, posted, deciding) = (RequestStore::default(), Mutex::default(), tokio::sync::Mutex::default());
+        let inner = Inner { backend, approver, cache, audit, clock, index, store, posted, deciding, settings };
+        Gate { inner: Arc::new(inner) }
+    }
+}
+
+impl Gate {
+    /// A gate before these secrets, kept by this approver.
+    pub fn builder(backend: Arc<dyn SecretBackend>, approver: Arc<dyn Approver>) -> GateBuilder {
+        GateBuilder {
+            backend,
+            approver,
+            cache: Arc::new(NoCache),
+            audit: Arc::new(TracingAudit::new()),
+            clock: Arc::new(SystemClock::new()),
+            settings: Settings {
+                request_ttl: Duration::from_secs(15 * 60),
+                index_ttl: Duration::from_secs(60),
+                room: Room { in_all: 100, per_requester: 10 },
+            },
+        }
+    }
+}

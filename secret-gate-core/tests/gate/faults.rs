@@ -1,0 +1,147 @@
+//! What fails, panics or goes away, and what that leaves behind.
+
+use super::*;
+
+#[tokio::test]
+async fn a_question_nobody_saw_leaves_nothing_behind() {
+    let human = ScriptedApprover::new()
+        .then_fail(ApproverError::unreachable("no network"))
+        .then_fail(ApproverError::TooLongToShow { length: 5000, limit: 4096 });
+    let test = TestGate::new(human);
+    assert!(matches!(test.gate.submit(Request::new("database")).await, Err(Error::NotificationFailed { .. })));
+    assert!(matches!(test.gate.submit(Request::new("database")).await, Err(Error::TooLongToShow { .. })));
+    assert_eq!(test.gate.open_requests(), 0);
+    let events = test.audit.events();
+    assert_eq!(events, [AuditEvent::Asked, AuditEvent::Undelivered, AuditEvent::Asked, AuditEvent::Undelivered]);
+}
+
+#[tokio::test]
+async fn what_can_not_be_written_down_does_not_happen() {
+    let test = TestGate::new(ScriptedApprover::new());
+    test.audit.fail_on(Some(AuditEvent::Asked));
+    assert!(matches!(test.gate.submit(Request::new("database")).await, Err(Error::Audit { .. })));
+    assert_eq!((test.human.count(), test.gate.open_requests()), (0, 0));
+
+    test.audit.fail_on(Some(AuditEvent::Approved));
+    let submitted = test.submit("database").await;
+    assert!(matches!(test.decide(&submitted, Decision::approve("Ann")).await, Err(CastError::NotRecorded)));
+    assert!(test.outcome(&submitted.token).is_none());
+
+    test.audit.fail_on(Some(AuditEvent::Released));
+    test.decide(&submitted, Decision::approve("Ann")).await.unwrap();
+    assert!(matches!(test.gate.redeem(&submitted.token).await, Err(Error::Audit { .. })));
+    test.audit.fail_on(None);
+    assert!(test.gate.redeem(&submitted.token).await.is_ok(), "the token was not spent");
+
+    test.audit.fail_on(Some(AuditEvent::Denied));
+    let submitted = test.submit("database").await;
+    test.decide(&submitted, Decision::deny("Ann")).await.unwrap();
+    assert!(matches!(test.gate.redeem(&submitted.token).await, Err(Error::NotApproved)), "a no stands unwritten");
+}
+
+#[tokio::test]
+async fn a_failed_read_leaves_the_token_unspent() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let token = test.approved("database").await;
+    test.vaults.fail(Some("502"));
+    assert!(matches!(test.gate.redeem(&token).await, Err(Error::Backend { .. })));
+    test.vaults.fail(None);
+    assert!(test.gate.redeem(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_during_the_release_spends_nothing() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let token = test.approved("database").await;
+    let mut reading = test.vaults.reading.subscribe();
+    reading.mark_unchanged();
+    test.vaults.hold_reads();
+    {
+        let redeem = test.gate.redeem(&token);
+        tokio::pin!(redeem);
+        tokio::select! {
+            _ = &mut redeem => panic!("must wait for the backend"),
+            _ = reading.changed() => {}
+        }
+    }
+    test.vaults.reads.add_permits(1);
+    let release = test.gate.redeem(&token).await.unwrap();
+    assert_eq!(release.value("password").unwrap().expose(), "value of i1 v1");
+    assert_eq!(test.audit.events().iter().filter(|event| **event == AuditEvent::Released).count(), 1);
+}
+
+#[tokio::test]
+async fn revoking_during_the_release_waits_for_it_and_then_revokes() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let token = Arc::new(test.approved("database").await);
+    let mut reading = test.vaults.reading.subscribe();
+    reading.mark_unchanged();
+    test.vaults.hold_reads();
+    let spawn_redeem = || {
+        let (gate, token) = (test.gate.clone(), Arc::clone(&token));
+        tokio::spawn(async move { gate.redeem(&token).await.is_ok() })
+    };
+    let redeem = spawn_redeem();
+    reading.changed().await.unwrap();
+    let (gate, revoked) = (test.gate.clone(), Arc::clone(&token));
+    let revoke = tokio::spawn(async move { gate.withdraw(&revoked).await });
+    tokio::task::yield_now().await;
+    assert!(!revoke.is_finished());
+    test.vaults.reads.add_permits(1);
+    assert!(redeem.await.unwrap());
+    revoke.await.unwrap().unwrap();
+    assert!(matches!(test.outcome(&token), Some(Outcome::Revoked(_))));
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_while_asking_withdraws_the_question() {
+    let test = TestGate::new(ScriptedApprover::new());
+    {
+        let submit = test.gate.submit(Request::new("database"));
+        tokio::pin!(submit);
+        // polled until the question is out, and dropped before it answers
+        let asked = test.human.asked(0);
+        tokio::pin!(asked);
+        loop {
+            if poll_once(submit.as_mut()).await.is_some() {
+                return; // it was quicker: nothing to see here
+            }
+            if poll_once(asked.as_mut()).await.is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut outcomes = test.human.asked(0).await.outcomes;
+    outcomes.wait_for(|outcomes| outcomes.contains(&Outcome::Withdrawn)).await.unwrap();
+    assert_eq!(test.gate.open_requests(), 0);
+}
+
+/// Panics where it can.
+#[derive(Debug)]
+struct Panicking;
+
+#[async_trait]
+impl Approver for Panicking {
+    async fn ask(&self, _: Arc<Question>, _: Ballot) -> Result<Box<dyn Posted>, ApproverError> {
+        panic!("told to panic")
+    }
+
+    async fn check(&self) -> Result<(), ApproverError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn parts_that_panic_fail_and_leave_nothing_half_done() {
+    let gate = Gate::builder(Arc::new(vaults()), Arc::new(Panicking)).build();
+    assert!(matches!(gate.submit(Request::new("database")).await, Err(Error::Internal(_))));
+    assert_eq!(gate.open_requests(), 0);
+
+    let test = TestGate::new(ScriptedApprover::new());
+    let token = test.approved("database").await;
+    test.vaults.fail(Some("panic"));
+    assert!(matches!(test.gate.redeem(&token).await, Err(Error::Internal(_))));
+    test.vaults.fail(None);
+    assert!(test.gate.redeem(&token).await.is_ok());
+}
