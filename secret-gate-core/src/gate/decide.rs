@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::approver::{Approval, BallotBox, CastError, Outcome, Question};
 use crate::gate::request::{Phase, State};
-use crate::gate::{Gate, Inner};
+use crate::gate::{Gate, Inner, later};
 use crate::{Decision, Grant, Keep, RequestId, Verdict};
 
 impl Gate {
@@ -64,7 +64,7 @@ impl Inner {
                 // the same random bits that name the request: one approval leaves one grant behind
                 id: question.id.as_str().to_owned(),
                 allowed: allowed.clone(),
-                expires_at: at + lasts,
+                expires_at: later(at, lasts),
                 once: keep == Keep::Once,
             }
         });

@@ -36,6 +36,14 @@ pub use request::{Request, Wanted};
 pub use submit::Submitted;
 pub use token::Token;
 
+/// The furthest that anything here looks ahead; beyond it times could not be written down.
+const HORIZON: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// This much later, whatever an embedder may have asked for.
+fn later(time: SystemTime, by: Duration) -> SystemTime {
+    time + by.min(HORIZON)
+}
+
 /// How long an ended request stays known to its token at least.
 const LINGER: Duration = Duration::from_secs(60);
 
@@ -204,35 +212,28 @@ impl Gate {
         let decided = inner.store.changed(&record.question.id, Phase::Pending);
         tokio::select! {
             record = decided => record.as_ref().map(Standing::of).ok_or(Error::UnknownToken),
-            () = inner.clock.sleep_until(inner.clock.now() + up_to) => self.standing(token),
+            () = inner.sleep(up_to) => self.standing(token),
         }
     }
 
     /// Takes a request back: a pending one is withdrawn, an approved or released one revoked. One that has ended
-    /// already stays as it is.
+    /// already stays as it is. What was begun is finished even if the caller goes away: a release under way settles
+    /// first, and is revoked then.
     ///
     /// # Errors
     /// [`Error::UnknownToken`].
     pub async fn withdraw(&self, token: &Token) -> Result<(), Error> {
-        let inner = &self.inner;
-        let mut record = inner.record(token)?;
-        loop {
-            let (id, from) = (&record.question.id, record.state.phase());
-            let next = match &record.state {
-                State::Pending => State::Withdrawn,
-                State::Approved(approval) | State::Released(approval) => State::Revoked(approval.clone()),
-                State::Releasing(_) => {
-                    // settles by itself, one way or the other
-                    record = inner.store.changed(id, Phase::Releasing).await.ok_or(Error::UnknownToken)?;
-                    continue;
-                }
-                State::Denied { .. } | State::Expired { .. } | State::Withdrawn | State::Revoked(_) => return Ok(()),
-            };
-            if inner.step(&record, from, next.clone()) {
-                inner.note(&record, &next).await;
-                return Ok(());
-            }
-            record = inner.record(token)?;
+        let inner = Arc::clone(&self.inner);
+        let record = inner.record(token)?;
+        let withdrawing = tokio::spawn(async move { inner.withdraw(record).await });
+        withdrawing.await.map_err(|_| Error::Internal("the task that withdraws died"))?
+    }
+
+    /// Takes a request back for a caller who does not wait for it; without a runtime it is left to expire.
+    fn withdraw_later(&self, token: &Token) {
+        let inner = Arc::clone(&self.inner);
+        if let (Ok(runtime), Ok(record)) = (tokio::runtime::Handle::try_current(), inner.record(token)) {
+            runtime.spawn(async move { inner.withdraw(record).await });
         }
     }
 
@@ -243,7 +244,7 @@ impl Gate {
         let mut waits: FuturesUnordered<_> = tokens.iter().map(|token| self.inner.revoked(token)).collect();
         tokio::select! {
             Some(()) = waits.next() => {}
-            () = self.inner.clock.sleep_until(self.inner.clock.now() + up_to) => {}
+            () = self.inner.sleep(up_to) => {}
         }
         drop(waits);
         tokens.iter().enumerate().filter(|(_, token)| gone(token)).map(|(at, _)| at).collect()
@@ -291,6 +292,10 @@ impl Gate {
 }
 
 impl Inner {
+    async fn sleep(&self, time: Duration) {
+        self.clock.sleep_until(later(self.clock.now(), time)).await;
+    }
+
     fn record(&self, token: &Token) -> Result<Record, Error> {
         self.store.by_token(&token.digest()).ok_or(Error::UnknownToken)
     }
@@ -330,6 +335,28 @@ impl Inner {
         let next = State::Expired { unused };
         if record.has_expired(self.clock.now()) && self.step(record, from, next.clone()) {
             self.note(record, &next).await;
+        }
+    }
+
+    /// Takes a request back, from wherever it stands.
+    async fn withdraw(&self, mut record: Record) -> Result<(), Error> {
+        loop {
+            let (id, from) = (&record.question.id, record.state.phase());
+            let next = match &record.state {
+                State::Pending => State::Withdrawn,
+                State::Approved(approval) | State::Released(approval) => State::Revoked(approval.clone()),
+                State::Releasing(_) => {
+                    // settles by itself, one way or the other
+                    record = self.store.changed(id, Phase::Releasing).await.ok_or(Error::UnknownToken)?;
+                    continue;
+                }
+                State::Denied { .. } | State::Expired { .. } | State::Withdrawn | State::Revoked(_) => return Ok(()),
+            };
+            if self.step(&record, from, next.clone()) {
+                self.note(&record, &next).await;
+                return Ok(());
+            }
+            record = self.store.get(id).ok_or(Error::UnknownToken)?;
         }
     }
 

@@ -20,7 +20,8 @@ impl Gate {
     /// withdrawn.
     ///
     /// With a [`Cache`](crate::Cache), a request with an intended use for items that the same requester holds under a
-    /// grant that covers it is answered from there, and nobody is asked.
+    /// grant that covers it is answered from there: nobody is asked, and the audit log, which has the release that the
+    /// cache got the values from, gets no further entry.
     ///
     /// # Errors
     /// [`Error::Denied`], [`Error::Expired`], and whatever [`submit`](Self::submit) and [`redeem`](Self::redeem) say.
@@ -96,17 +97,7 @@ struct OpenQuestion {
 impl Drop for OpenQuestion {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
-            self.gate.withdraw_later(token);
-        }
-    }
-}
-
-impl Gate {
-    /// Takes a request back in a task of its own; without a runtime it is left to expire.
-    pub(super) fn withdraw_later(&self, token: Token) {
-        let gate = self.clone();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { gate.withdraw(&token).await });
+            self.gate.withdraw_later(&token);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::gate::pin::Pin;
 use crate::gate::request::{Record, Request, State, Wanted};
 use crate::gate::store::NoRoom;
 use crate::gate::token::Token;
-use crate::gate::{Gate, Inner};
+use crate::gate::{Gate, Inner, later};
 use crate::sync::lock;
 use crate::{Error, RequestId};
 
@@ -78,7 +78,7 @@ struct Unclaimed {
 impl Drop for Unclaimed {
     fn drop(&mut self) {
         if let Some(submitted) = self.submitted.take() {
-            self.gate.withdraw_later(submitted.token);
+            self.gate.withdraw_later(&submitted.token);
         }
     }
 }
@@ -122,7 +122,7 @@ impl Inner {
             intended_use,
             said,
             asked_at,
-            expires_at: asked_at + self.settings.request_ttl,
+            expires_at: later(asked_at, self.settings.request_ttl),
         })
     }
 

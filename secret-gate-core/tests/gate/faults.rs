@@ -1,5 +1,7 @@
 //! What fails, panics or goes away, and what that leaves behind.
 
+use tokio::sync::Notify;
+
 use super::*;
 
 #[tokio::test]
@@ -93,28 +95,77 @@ async fn revoking_during_the_release_waits_for_it_and_then_revokes() {
     assert!(matches!(test.outcome(&token), Some(Outcome::Revoked(_))));
 }
 
+/// Shows a question only when it is let.
+#[derive(Debug)]
+struct Slow {
+    asking: Notify,
+    go_on: Notify,
+    human: ScriptedApprover,
+}
+
+#[async_trait]
+impl Approver for Slow {
+    async fn ask(&self, question: Arc<Question>, ballot: Ballot) -> Result<Box<dyn Posted>, ApproverError> {
+        self.asking.notify_one();
+        self.go_on.notified().await;
+        self.human.ask(question, ballot).await
+    }
+
+    async fn check(&self) -> Result<(), ApproverError> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_caller_who_leaves_while_asking_withdraws_the_question() {
-    let test = TestGate::new(ScriptedApprover::new());
-    {
-        let submit = test.gate.submit(Request::new("database"));
-        tokio::pin!(submit);
-        // polled until the question is out, and dropped before it answers
-        let asked = test.human.asked(0);
-        tokio::pin!(asked);
-        loop {
-            if poll_once(submit.as_mut()).await.is_some() {
-                return; // it was quicker: nothing to see here
-            }
-            if poll_once(asked.as_mut()).await.is_some() {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-    let mut outcomes = test.human.asked(0).await.outcomes;
+    let slow = Arc::new(Slow { asking: Notify::new(), go_on: Notify::new(), human: ScriptedApprover::new() });
+    let gate = Gate::builder(Arc::new(vaults()), Arc::clone(&slow) as Arc<dyn Approver>).build();
+    let asking = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.submit(Request::new("database")).await.is_ok() }
+    });
+    slow.asking.notified().await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    slow.go_on.notify_one();
+    let mut outcomes = slow.human.asked(0).await.outcomes;
     outcomes.wait_for(|outcomes| outcomes.contains(&Outcome::Withdrawn)).await.unwrap();
-    assert_eq!(test.gate.open_requests(), 0);
+    assert_eq!(gate.open_requests(), 0);
+}
+
+#[tokio::test]
+async fn a_withdrawal_stands_although_its_caller_leaves() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let token = Arc::new(test.approved("database").await);
+    let mut reading = test.vaults.reading.subscribe();
+    reading.mark_unchanged();
+    test.vaults.hold_reads();
+    {
+        let redeem = test.gate.redeem(&token);
+        tokio::pin!(redeem);
+        tokio::select! {
+            _ = &mut redeem => panic!("must wait for the backend"),
+            _ = reading.changed() => {}
+        }
+        let withdraw = test.gate.withdraw(&token);
+        tokio::pin!(withdraw);
+        assert!(poll_once(withdraw.as_mut()).await.is_none(), "waits for the release to settle");
+    }
+    // both callers are gone; the release gives the token back, and the withdrawal takes it
+    test.vaults.reads.add_permits(1);
+    let mut outcomes = test.human.asked(0).await.outcomes;
+    outcomes.wait_for(|outcomes| matches!(outcomes.last(), Some(Outcome::Revoked(_)))).await.unwrap();
+    assert!(matches!(test.gate.redeem(&token).await, Err(Error::NotApproved)));
+}
+
+#[tokio::test]
+async fn endless_times_are_no_panic() {
+    let test = TestGate::with(ScriptedApprover::new(), |builder| builder.request_ttl(Duration::MAX));
+    let submitted = test.gate.submit(Request::new("database").for_use(Use::reveal())).await.unwrap();
+    let forever = Decision::approve_for("Ann", Keep::For(Duration::MAX));
+    test.decide(&submitted, forever).await.unwrap();
+    assert!(test.gate.wait(&submitted.token, Duration::MAX).await.is_ok());
+    assert!(test.gate.redeem(&submitted.token).await.unwrap().grant.is_some());
 }
 
 /// Panics where it can.
