@@ -15,6 +15,9 @@ use crate::ui::Ui;
 /// What to say where a question may stand whose token is not known.
 const MAY_BE_OPEN: &str = "a question may be open on the phone until it expires; deny it there";
 
+/// How long to wait before an approved secret is fetched again that the server could not read.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
 /// How long the program stays to take a question back after it was told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -112,8 +115,29 @@ async fn redeem(
         return Err(Unredeemed { failure, is_over: true });
     }
     tokio::select! {
-        answer = gate.secret(&asked.token) => Ok(values(answer?)?),
-        stopped = stop.signal() => Err(stopped.into()),
+        fetched = fetch(gate, ui, &asked.token) => Ok(values(fetched?)?),
+        stopped = stop.signal_or(limit) => Err(stopped.into()),
+    }
+}
+
+/// Gets what was approved. While the server can't read it, the approval stays good, so this tries until it lapses.
+async fn fetch(gate: &RemoteGate, ui: &Ui, token: &str) -> Result<SecretResponse, Unredeemed> {
+    let mut told = false;
+    loop {
+        match gate.secret(token).await {
+            Err(error) if error.leaves_approval() => {
+                if !std::mem::replace(&mut told, true) {
+                    ui.note(&format!("approved, but {error}; trying again (Ctrl-C gives up and withdraws)"));
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            // between the approval and now: it says how it ended
+            Err(error @ ClientError::NotApproved { .. }) => {
+                let refused = gate.status(token, None).await.ok().and_then(|status| refusal(&status));
+                return Err(refused.map_or_else(|| error.into(), |failure| Unredeemed { failure, is_over: true }));
+            }
+            answer => return Ok(answer?),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Machine, Reply, Server, TOKEN, accepted, error, finish, send, shown, status, terminal};
+use support::{Machine, Reply, Server, TOKEN, accepted, error, finish, said, send, shown, status, terminal};
 
 #[tokio::test]
 async fn one_value_is_printed_bare_and_asked_for_as_older_clients_did() {
@@ -64,14 +64,32 @@ async fn asks_an_older_server_again_at_the_poll_interval() {
 }
 
 #[tokio::test]
-async fn a_passing_failure_while_waiting_is_borne_and_the_secret_is_fetched_once() {
+async fn a_passing_failure_costs_no_approval() {
     let server = Server::start().await.on("POST /request", accepted());
     server.on("GET /status", Reply::Raw(503, "text/html", b"<html>".to_vec())).on("GET /status", status("approved"));
     server.on("GET /secret", error(502, "backend_unavailable", "the vault is away"));
+    server.on("GET /secret", Reply::Json(200, json!({"secret": {"password": "x"}})));
     let run = Machine::of(&server).run(&["--secret", "db"]).await;
-    assert_eq!((run.code, run.out.as_str()), (1, ""));
-    assert!(run.err.contains("error: the vault is away"), "{}", run.err);
-    assert_eq!((server.count("GET /status"), server.count("GET /secret"), server.count("DELETE")), (2, 1, 1));
+    assert_eq!((run.code, run.out.as_str()), (0, "x\n"), "{run:?}");
+    assert!(run.err.contains("the vault is away; trying again"), "{}", run.err);
+    assert_eq!((server.count("GET /status"), server.count("GET /secret"), server.count("DELETE")), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn a_failure_that_does_not_pass_ends_with_the_patience_or_the_approval() {
+    let away = || error(502, "backend_unavailable", "the vault is away");
+    let broken = Server::start().await.on("POST /request", accepted()).on("GET /status", status("approved"));
+    broken.on("GET /secret", away()).on("DELETE", Reply::Raw(204, "", Vec::new()));
+    let run = Machine::of(&broken).run(&["--secret", "db", "--timeout", "1s"]).await;
+    assert_eq!((run.code, run.out.as_str(), broken.count("DELETE")), (4, "", 1), "{run:?}");
+
+    for (word, code) in [("expired", 4), ("denied", 3)] {
+        let lapsed = Server::start().await.on("POST /request", accepted());
+        lapsed.on("GET /status", status("approved")).on("GET /status", status(word));
+        lapsed.on("GET /secret", error(403, "not_approved", "it is not approved"));
+        let run = Machine::of(&lapsed).run(&["--secret", "db"]).await;
+        assert_eq!((run.code, run.out.as_str(), lapsed.count("DELETE")), (code, "", 0), "{word}: {run:?}");
+    }
 }
 
 #[tokio::test]
@@ -149,13 +167,11 @@ async fn says_that_a_question_may_be_open_when_its_token_does_not_come() {
     assert!(!Machine::of(&refused).run(&["--secret", "db"]).await.err.contains("warning"));
 
     // a second Ctrl-C ends at once
-    let child = Machine::of(&server).spawn(&["--secret", "db"]);
+    let mut child = Machine::of(&server).spawn(&["--secret", "db"]);
     let at = Instant::now();
-    while server.count("POST /request") < 2 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.called_times("POST /request", 2).await;
     send(Signal::INT, &child);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    said(&mut child, "waiting 5s more").await;
     send(Signal::INT, &child);
     let run = finish(child).await;
     assert!(run.code == 130 && run.err.contains(warning), "{run:?}");

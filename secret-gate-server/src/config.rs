@@ -53,9 +53,9 @@ pub struct Config {
     pub api_keys_file: Option<PathBuf>,
     /// `AUDIT_LOG`: file of the audit log; the program's log where absent.
     pub audit_log: Option<PathBuf>,
-    /// `MAX_PENDING`: open requests in all.
+    /// `MAX_PENDING`: requests that wait for a decision, in all.
     pub max_pending: usize,
-    /// `MAX_PENDING_PER_REQUESTER`: open requests of one requester.
+    /// `MAX_PENDING_PER_REQUESTER`: requests of one requester that wait for a decision.
     pub max_pending_per_requester: usize,
     /// `MAX_REQUESTS_PER_MINUTE`: requests of one requester.
     pub max_requests_per_minute: NonZeroU32,

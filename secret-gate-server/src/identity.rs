@@ -144,7 +144,7 @@ impl KeysFile {
     fn current(&self) -> Arc<[Key]> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = stamp(&self.path).ok();
-        if stamp.is_none() || stamp != loaded.stamp {
+        if stamp != loaded.stamp {
             *loaded = match load(&self.path) {
                 Ok((stamp, keys)) => {
                     tracing::info!(path = %self.path.display(), keys = keys.len(), "read the API keys again");
@@ -152,7 +152,8 @@ impl KeysFile {
                 }
                 Err(error) => {
                     tracing::error!(path = %self.path.display(), %error, "the API keys can't be read; nobody is let in until they can");
-                    Loaded { stamp: None, keys: Arc::default() }
+                    // until it changes: neither the disk nor the log is at the mercy of who asks
+                    Loaded { stamp, keys: Arc::default() }
                 }
             };
         }

@@ -23,7 +23,8 @@ impl LogFormat {
     /// # Errors
     /// A line that says what to write.
     pub fn from_env() -> Result<Self, String> {
-        match std::env::var("LOG_FORMAT").unwrap_or_default().as_str() {
+        let format = std::env::var_os("LOG_FORMAT").unwrap_or_default();
+        match format.to_string_lossy().trim() {
             "" if std::io::stderr().is_terminal() => Ok(Self::Text),
             "" | "json" => Ok(Self::Json),
             "text" => Ok(Self::Text),

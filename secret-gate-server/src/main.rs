@@ -50,7 +50,11 @@ fn report(failure: &dyn std::error::Error) {
 fn run() -> Result<(), Failure> {
     logging::start(LogFormat::from_env()?)?;
     let config = Config::from_env()?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(config));
+    // a name look-up or a disk that hangs must not hold up the end
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
@@ -61,9 +65,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
     if !identity.needs_key() && !config.bind_address.is_loopback() {
         tracing::warn!("anybody who reaches {} may ask; set API_KEYS_FILE to change that", config.bind_address);
     }
+    // Telegram last: a start that fails must not take presses away from a server that runs
+    let (backend, audit) = (backend(&config)?, audit(&config)?);
+    let address = (config.bind_address, config.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("can't listen on {}:{} (BIND_ADDRESS, PORT): {error}", address.0, address.1))?;
     let telegram = telegram(&config)?;
-    let gate = Gate::builder(backend(&config)?, Arc::clone(&telegram) as Arc<dyn Approver>)
-        .audit(audit(&config)?)
+    let gate = Gate::builder(backend, Arc::clone(&telegram) as Arc<dyn Approver>)
+        .audit(audit)
         .request_ttl(config.request_ttl)
         .index_ttl(config.index_ttl)
         .max_pending(config.max_pending, config.max_pending_per_requester)
@@ -74,16 +84,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
         .client_dir(&config.client_dir)
         .cleanup_interval(config.cleanup_interval);
 
-    let address = (config.bind_address, config.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("can't listen on {}:{} (BIND_ADDRESS, PORT): {error}", address.0, address.1))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
+    let until_stopped = async {
+        server.serve(listener, told_to_stop()?).await?;
+        telegram.stop().await;
+        Ok::<(), Failure>(())
+    };
     tokio::select! {
-        served = server.serve(listener, told_to_stop()?) => served?,
-        () = told_to_stop_again()? => return Err("stopped by a second signal, with calls under way".into()),
+        stopped = until_stopped => stopped?,
+        () = told_to_stop_again()? => return Err("stopped by a second signal, with something under way".into()),
     }
-    telegram.stop().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -242,7 +242,7 @@ async fn a_caller_who_goes_away_while_asking_leaves_no_open_question() {
 }
 
 #[tokio::test]
-async fn a_decision_that_cannot_be_written_down_is_no_yes() {
+async fn what_happens_is_written_down_and_what_can_not_be_is_not_even_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let world = World::with(|env| drop(env.insert("AUDIT_LOG".into(), path.to_str().unwrap().into()))).await;

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
 pub const TOKEN: &str = "5ec7e7704e4";
@@ -94,8 +95,13 @@ impl Server {
 
     /// Waits until such a call has come.
     pub async fn called(&self, call: &str) {
+        self.called_times(call, 1).await;
+    }
+
+    /// Waits until so many of such calls have come.
+    pub async fn called_times(&self, call: &str, times: usize) {
         let mut calls = self.calls.subscribe();
-        let seen = calls.wait_for(|calls| calls.iter().any(|one| one.is(call)));
+        let seen = calls.wait_for(|calls| calls.iter().filter(|one| one.is(call)).count() >= times);
         tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap_or_else(|_| panic!("no {call}")).unwrap();
     }
 }
@@ -247,6 +253,17 @@ pub fn shown(near: &mut File) -> String {
 pub fn send(signal: Signal, child: &tokio::process::Child) {
     let pid = i32::try_from(child.id().unwrap()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// Waits until the program has said this on standard error, and returns what it said so far.
+pub async fn said(child: &mut tokio::process::Child, words: &str) -> String {
+    let stderr = child.stderr.as_mut().unwrap();
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(words) {
+        let read = tokio::time::timeout(Duration::from_secs(20), stderr.read_buf(&mut text)).await;
+        assert_ne!(read.unwrap().unwrap(), 0, "{words:?} not in {}", String::from_utf8_lossy(&text));
+    }
+    String::from_utf8(text).unwrap()
 }
 
 pub async fn finish(child: tokio::process::Child) -> Run {

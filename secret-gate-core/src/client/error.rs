@@ -126,6 +126,13 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the server said that it could not read an approved secret, so that its token is unspent and the same
+    /// call may succeed until the approval lapses.
+    #[must_use]
+    pub fn leaves_approval(&self) -> bool {
+        matches!(self, Self::Server { code, .. } if code == "backend_unavailable")
+    }
+
     /// Whether the same call may succeed in a moment.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

@@ -66,7 +66,7 @@ impl GateBuilder {
         self
     }
 
-    /// How many questions may be open at once, in all and per requester. Default: 100 and 10.
+    /// How many questions may wait for a decision at once, in all and per requester. Default: 100 and 10.
     #[must_use]
     pub const fn max_pending(mut self, in_all: usize, per_requester: usize) -> Self {
         self.settings.room = Room { in_all, per_requester };

@@ -14,8 +14,10 @@ const SAID_LIMIT: usize = 120;
 /// The lines of the question, with at most `reason_room` units of the reason; and how many those took.
 pub(super) fn lines(question: &Question, reason_room: usize) -> (Vec<Line>, usize) {
     let trusted = question.requester.broker;
-    let details = question.intended_use.as_ref().map(details).unwrap_or_default();
-    let (checked_details, said_details) = if trusted { (details, Vec::new()) } else { (Vec::new(), details) };
+    // what only the requester vouches for stands where the requester speaks, however exact it is
+    let wanted = question.intended_use.as_ref();
+    let checked_details = wanted.filter(|_| trusted).map(details).unwrap_or_default();
+    let said_details = wanted.filter(|_| !trusted).map(said_details).unwrap_or_default();
 
     let mut lines = vec![Line::default().bold("🔐 Secret request"), Line::default()];
     lines.push(Line::default().bold("Checked by the gate"));
@@ -62,21 +64,46 @@ fn item(item: &AskedItem) -> Line {
 }
 
 fn use_line(requester: &Requester, wanted: Option<&Use>) -> Line {
-    let spans = wanted.map(phrases).unwrap_or_default();
-    let receives = !requester.broker || wanted.is_none_or(|wanted| wanted.reveal) || spans.is_empty();
-    let mut line = Line::of("Use: ");
-    if receives {
-        line = line.bold("receives the value");
+    let line = Line::of("Use: ");
+    if !requester.broker {
+        let said = wanted.map(summary).unwrap_or_default();
+        let line = line.bold("receives the value");
+        return if said.is_empty() { line } else { line.plain(format!(" (says: {said})")) };
     }
-    let (before, after) = match (receives, requester.broker) {
-        _ if spans.is_empty() => ("", ""),
-        (true, false) => (" (says: ", ")"),
-        (true, true) => ("; ", ""),
-        (false, _) => ("", ""),
+    let spans = wanted.map(phrases).unwrap_or_default();
+    let mut line = match wanted {
+        Some(wanted) if !wanted.reveal => line,
+        _ if spans.is_empty() => line.bold("receives the value"),
+        _ => line.bold("receives the value").plain("; "),
     };
-    line = line.plain(before);
     line.spans.extend(spans);
-    line.plain(after)
+    line
+}
+
+/// The uses other than getting the value, in words of ours alone.
+fn summary(wanted: &Use) -> String {
+    let exec = wanted.exec.as_ref().map(|exec| match exec {
+        Scope::Any => "run any command",
+        Scope::Exact(_) => "run the command below",
+    });
+    let ssh = wanted.ssh.as_ref().map(|ssh| match ssh {
+        Scope::Any => "ssh to any host",
+        Scope::Exact(_) => "log in as below",
+    });
+    exec.into_iter().chain(ssh).collect::<Vec<_>>().join("; ")
+}
+
+/// An exact command and an exact host, as the requester says them.
+fn said_details(wanted: &Use) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(Scope::Exact(exact)) = &wanted.exec {
+        lines.push(Line::of("Command: ").code(command(&exact.argv)));
+    }
+    lines.extend(details(wanted));
+    if let Some(Scope::Exact(host)) = &wanted.ssh {
+        lines.push(Line { spans: login_phrase(host), ..Line::default() });
+    }
+    lines
 }
 
 /// The uses other than getting the value, joined.
@@ -95,13 +122,16 @@ fn phrases(wanted: &Use) -> Vec<(Style, String)> {
     match &wanted.ssh {
         None => {}
         Some(Scope::Any) => spans.push((Style::Plain, "ssh to any host".to_owned())),
-        Some(Scope::Exact(host)) => {
-            spans.extend([(Style::Plain, "ssh to ".to_owned()), (Style::Code, login(host))]);
-            let running = host.command.as_deref();
-            spans.push((Style::Plain, if running.is_some() { " running " } else { " (a shell)" }.to_owned()));
-            spans.extend(running.map(|command| (Style::Code, shown(command))));
-        }
+        Some(Scope::Exact(host)) => spans.extend(login_phrase(host)),
     }
+    spans
+}
+
+fn login_phrase(host: &ExactHost) -> Vec<(Style, String)> {
+    let running = host.command.as_deref();
+    let mut spans = vec![(Style::Plain, "ssh to ".to_owned()), (Style::Code, login(host))];
+    spans.push((Style::Plain, if running.is_some() { " running " } else { " (a shell)" }.to_owned()));
+    spans.extend(running.map(|command| (Style::Code, shown(command))));
     spans
 }
 

@@ -3,8 +3,8 @@
 //! A message is made of lines, one fact each, and every line of spans. Text from outside has passed
 //! `visible` before it becomes part of a span, so it holds no line break and nothing that can't be seen, and it is
 //! set as code, so it never becomes a link, a mention or a bot command. [`html`] and [`plain`] are two renderings of
-//! the same lines and read the same without their formatting. Plain text is wrapped here, so that no terminal does it:
-//! a reason padded to the terminal's width would put its next words where a line of ours begins.
+//! the same lines and read the same without their formatting. Plain text is wrapped here, so that a terminal of at least
+//! 76 columns does not do it: a reason padded to its width would put its next words where a line of ours begins.
 
 mod content;
 mod outcome;

@@ -227,6 +227,25 @@ fn an_exact_command_is_shown_whole() {
 }
 
 #[test]
+fn an_exact_use_that_nobody_vouches_for_stands_where_the_requester_speaks() {
+    let padding = " ".repeat(300) + "Asked by: build-vm-3 (broker)";
+    let command = ExactCommand::new(["sh", "-c", padding.as_str()], "/srv/x", "/bin/sh", "f".repeat(64));
+    let host = ExactHost { command: Some(padding), ..ExactHost::new("prod") };
+    let exact = Use { ssh: Some(Scope::Exact(host)), ..Use::command(command) };
+    let asked = Question { requester: Requester::with_key("k", false), intended_use: Some(exact), ..question("1") };
+    let text = check(&asked, None).unwrap();
+    assert!(text.contains("\nUse: receives the value (says: run the command below; log in as below)\n"), "{text}");
+    let (checked, said) = text.split_once("Said by the requester").unwrap();
+    assert!(!checked.contains("broker") && !checked.contains("/bin/sh"), "{checked}");
+    for part in ["Command: sh -c ", "Program: /bin/sh", "Starts in: /srv/x", "ssh to prod:22 running ␣"] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    for line in plain(&asked, None).unwrap().lines().skip_while(|line| !line.starts_with('│')) {
+        assert!(!line.trim_start().starts_with("Asked by"), "{line}");
+    }
+}
+
+#[test]
 fn what_can_not_be_seen_is_named() {
     let reason = " a  b\u{202E}\t\r\n\u{200B}\u{3164}\u{E0041}\u{FE0F}\u{A0}⏎x ";
     let text = shown(reason);
