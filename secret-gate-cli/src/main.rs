@@ -19,6 +19,7 @@ mod ui;
 
 use std::process::ExitCode;
 
+use secret_gate_core::SecretReference;
 use secret_gate_core::client::RemoteGate;
 use secret_gate_core::wire::AccessRequest;
 use tracing_subscriber::layer::SubscriberExt;
@@ -91,6 +92,9 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
         (None, Some(name)) if fields => {
             let gate = connect(ui, given(server), poll_interval)?;
             limit.bound(look_up::fields(&gate, ui, name, vault, format)).await
+        }
+        (None, Some(name)) if field.is_some() && name.starts_with(SecretReference::SCHEME) => {
+            Err(usage("a secret reference names its field, so --field can't stand beside it"))
         }
         (None, Some(name)) => {
             let gate = connect(ui, given(server), poll_interval)?;

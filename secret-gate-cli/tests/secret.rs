@@ -269,3 +269,14 @@ async fn nothing_is_logged_that_could_be_used() {
     assert_eq!((run.code, run.out.as_str()), (0, "s3cret\n"));
     assert!(!run.err.contains("s3cret") && !run.err.contains("k3y"), "{}", run.err);
 }
+
+#[tokio::test]
+async fn a_reference_and_a_field_beside_it_are_one_too_many() {
+    let server = Server::approving(json!({"password": "x"})).await;
+    let machine = Machine::of(&server);
+    let run = machine.run(&["--secret", "op://Infra/db/password", "--field", "username"]).await;
+    assert_eq!((run.code, run.out.as_str()), (2, ""), "{run:?}");
+    assert!(server.calls().is_empty());
+    let run = machine.run(&["--secret", "op://Infra/db/password"]).await;
+    assert_eq!((run.code, run.out.as_str()), (0, "x\n"), "{run:?}");
+}

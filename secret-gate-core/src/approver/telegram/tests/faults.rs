@@ -90,9 +90,7 @@ async fn a_message_that_is_gone_is_given_up() {
     posted.show(&Outcome::Withdrawn);
     drop(posted);
     // the task that writes outcomes ends, and the loop that polls is left
-    while scene.approver.tasks.len() > 1 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(|| scene.approver.tasks.len() <= 1).await;
     assert_eq!(scene.calls("editMessageText"), 1);
 }
 

@@ -30,6 +30,16 @@ fn builder(telegram: &TelegramDouble) -> TelegramBuilder {
     builder
 }
 
+/// Looks again and again, for what no event tells of; fails after a while.
+async fn until(holds: impl Fn() -> bool + Send + Sync) {
+    let looking = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), looking).await.unwrap();
+}
+
 impl Scene {
     async fn new() -> Self {
         Self::with(|builder| builder).await

@@ -138,9 +138,7 @@ async fn presses_that_wait_for_a_place_do_not_hold_up_the_end() {
     for _ in 0..300 {
         scene.telegram.press_raw(RawPress::new(ANN, 1, "nonsense", User::new(ANN, "Ann")));
     }
-    while scene.calls("answerCallbackQuery") < 256 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(|| scene.calls("answerCallbackQuery") >= 256).await;
     scene.approver.stop.cancel();
     let last = scene.telegram.wait_call(|call| call.parameters["limit"] == 1).await.unwrap();
     // the first 256 are confirmed, the others left to the next server
@@ -148,9 +146,7 @@ async fn presses_that_wait_for_a_place_do_not_hold_up_the_end() {
     scene.telegram.clear_calls();
     let _next = builder(&scene.telegram).start().unwrap();
     let told = || scene.telegram.answers().len();
-    while told() < 44 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(|| told() >= 44).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(told(), 44, "after {last:?}");
 }
