@@ -1,4 +1,5 @@
-//! Finding out what there is to ask for: `--search`, `--fields`, and whether there is what `--field` names. Nobody is asked, no value is shown.
+//! Finding out what there is to ask for: `--search`, `--fields`, and whether there is what `--field` names. Nobody is
+//! asked, no value is shown.
 
 use std::time::Duration;
 

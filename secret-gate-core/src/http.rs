@@ -1,6 +1,5 @@
 //! The HTTP client that everything here uses which speaks HTTP to one known server.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::{Zeroize, Zeroizing};
+
+use crate::net::may_use_proxy;
 
 /// Why the address of a server can't be used. It does not quote the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +72,7 @@ pub(crate) fn client(address: &Url, authorities: &[Vec<u8>], connect_timeout: Du
         .retry(reqwest::retry::never())
         .referer(false)
         .connect_timeout(connect_timeout);
-    let builder = if address.scheme() == "https" && !is_loopback(address) { builder } else { builder.no_proxy() };
+    let builder = if may_use_proxy(address.scheme(), address.host_str()) { builder } else { builder.no_proxy() };
     builder.build().map_err(|error| ClientError::Build(error.without_url().into()))
 }
 
@@ -96,12 +97,6 @@ fn tls(authorities: &[Vec<u8>]) -> Result<ClientConfig, ClientError> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// Whether the host is this machine: `localhost` or a loopback address.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Moves a piece of an answer into memory that is wiped, and leaves no copy of it behind: not in the piece, nor where the
@@ -177,7 +172,7 @@ mod tests {
             ("http://example.com", false),
             ("http://10.0.0.1", false),
         ] {
-            assert_eq!(is_loopback(&parse_address(text).unwrap()), expected, "{text}");
+            assert_eq!(crate::net::is_loopback(parse_address(text).unwrap().host_str()), expected, "{text}");
         }
     }
 

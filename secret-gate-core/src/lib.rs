@@ -50,6 +50,8 @@ mod grant;
 mod http;
 mod index;
 mod item;
+#[cfg(any(feature = "onepassword", feature = "client", feature = "telegram"))]
+mod net;
 #[cfg(feature = "otp")]
 pub mod otp;
 mod reference;

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use reqwest::Url;
 
-use crate::http::{AddressError, is_loopback, parse_address};
+use crate::http::{AddressError, parse_address};
+use crate::net::is_loopback;
 
 /// The base URL of a secret-gate server, with or without a path.
 ///
@@ -37,7 +38,7 @@ impl ServerUrl {
     /// Whether the host is this machine: `localhost` or a loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.0)
+        is_loopback(self.0.host_str())
     }
 
     pub(super) const fn as_url(&self) -> &Url {

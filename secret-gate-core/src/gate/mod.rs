@@ -23,10 +23,10 @@ use crate::clock::Clock;
 use crate::index::TitleIndex;
 use crate::resolve::{MatchKind, rank};
 use crate::sync::lock;
-use crate::{Error, FieldKind, RequestId, SecretBackend, SecretReference};
+use crate::{Error, FieldKind, RequestId, SecretBackend};
 
 use builder::Settings;
-use pin::FoundItem;
+use pin::{FoundItem, Target};
 use request::{Phase, Record, State};
 use store::RequestStore;
 
@@ -36,6 +36,9 @@ pub use request::{Request, Wanted};
 pub use submit::Submitted;
 pub use token::Token;
 
+/// How long an ended request stays known to its token at least.
+const LINGER: Duration = Duration::from_secs(60);
+
 /// The furthest that anything here looks ahead; beyond it times could not be written down.
 const HORIZON: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -43,9 +46,6 @@ const HORIZON: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 fn later(time: SystemTime, by: Duration) -> SystemTime {
     time + by.min(HORIZON)
 }
-
-/// How long an ended request stays known to its token at least.
-const LINGER: Duration = Duration::from_secs(60);
 
 /// Decides whether a program may use a secret, now, for this.
 ///
@@ -182,14 +182,8 @@ impl Gate {
     /// When the name does not stand for one item, or the backend gives no answer.
     pub async fn fields(&self, name: &str, vault: Option<&str>) -> Result<Fields, Error> {
         let (index, backend) = (&self.inner.index, self.inner.backend.as_ref());
-        let reference: Option<SecretReference> =
-            name.starts_with(SecretReference::SCHEME).then(|| name.parse()).transpose()?;
-        let (name, vault) = match &reference {
-            Some(_) if vault.is_some() => return Err(Error::ReferenceWithFields),
-            Some(reference) => (reference.item.as_str(), Some(reference.vault.as_str())),
-            None => (name, vault),
-        };
-        let FoundItem { vault, item, .. } = pin::find(index, backend, index.mark(), name, vault).await?;
+        let target = Target::parse(name, vault)?;
+        let FoundItem { vault, item, .. } = pin::find(index, backend, index.mark(), &target).await?;
         let fields = item.named_fields().into_iter().map(|(name, field)| (name, field.kind.clone())).collect();
         Ok(Fields { title: item.title, vault: vault.name, fields })
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::Error;
 use crate::approver::Outcome;
 use crate::cache::{CacheKey, Lease};
 use crate::gate::Gate;
+use crate::gate::pin::Pin;
 use crate::gate::release::Release;
 use crate::gate::request::Request;
-use crate::gate::token::Token;
+use crate::{Error, Use};
 
 /// How long one look at the request lasts while waiting; the wait goes on until the request ends.
 const WAIT: Duration = Duration::from_secs(60);
@@ -27,12 +27,12 @@ impl Gate {
     /// [`Error::Denied`], [`Error::Expired`], and whatever [`submit`](Self::submit) and [`redeem`](Self::redeem) say.
     pub async fn request(&self, request: Request) -> Result<Release, Error> {
         let scope = request.requester.identity();
-        if let Some(release) = self.kept(&scope, &request).await? {
+        let pins = self.inner.resolve_all(&request).await?;
+        if let Some(release) = self.kept(&scope, request.intended_use.as_ref(), &pins) {
             return Ok(release);
         }
-        let submitted = self.submit(request).await?;
-        let mut question = OpenQuestion { gate: self.clone(), token: Some(submitted.token) };
-        let Some(token) = &question.token else { return Err(Error::Internal("a token is lost")) };
+        let question = self.ask(request, pins).await?;
+        let token = question.token()?;
         let release = loop {
             match self.wait(token, WAIT).await?.outcome {
                 None => {}
@@ -40,8 +40,7 @@ impl Gate {
                     // the token is unspent: what has been approved is worth another try, until it lapses
                     Err(Error::Backend { source }) => {
                         tracing::warn!(error = %source, "the approved secret can't be read; trying again");
-                        let clock = &self.inner.clock;
-                        clock.sleep_until(clock.now() + RETRY_PAUSE).await;
+                        self.inner.sleep(RETRY_PAUSE).await;
                     }
                     redeemed => break redeemed?,
                 },
@@ -51,30 +50,25 @@ impl Gate {
                 Some(Outcome::Withdrawn | Outcome::Revoked(_)) => return Err(Error::NotApproved),
             }
         };
-        question.token = None;
+        question.close();
         self.keep(&scope, &release);
         Ok(release)
     }
 
-    async fn kept(&self, scope: &str, request: &Request) -> Result<Option<Release>, Error> {
-        let Some(wanted) = &request.intended_use else { return Ok(None) };
-        let inner = &self.inner;
-        if inner.cache.list().is_empty() {
-            return Ok(None);
-        }
-        let pins = inner.resolve_all(request).await?;
+    fn kept(&self, scope: &str, wanted: Option<&Use>, pins: &[Pin]) -> Option<Release> {
+        let (inner, wanted) = (&self.inner, wanted?);
         let mut release = Release { items: Vec::new(), grant: None, fields_named: false };
-        for pin in pins.iter() {
+        for pin in pins {
             let key = CacheKey::new(scope, &pin.vault.id, &pin.item_id);
-            let Some(lease) = inner.cache.get(&key) else { return Ok(None) };
+            let lease = inner.cache.get(&key)?;
             let covered = lease.grant.covers(wanted, inner.clock.now()) && lease.item.revision == pin.revision;
-            let Some(item) = covered.then(|| pin.pick(&lease.item)).flatten() else { return Ok(None) };
+            let item = covered.then(|| pin.pick(&lease.item)).flatten()?;
             release.items.push(item);
             release.fields_named |= pin.fields_named;
             let ends_first = release.grant.as_ref().is_none_or(|grant| lease.grant.expires_at < grant.expires_at);
             release.grant = if ends_first { Some(lease.grant.clone()) } else { release.grant };
         }
-        Ok(Some(release))
+        Some(release)
     }
 
     fn keep(&self, scope: &str, release: &Release) {
@@ -84,20 +78,6 @@ impl Gate {
             if let Err(error) = self.inner.cache.put(key, Lease::new(item.copy(), grant.clone())) {
                 tracing::warn!(%error, "the next use asks again");
             }
-        }
-    }
-}
-
-/// Withdraws its question unless it was seen to its end.
-struct OpenQuestion {
-    gate: Gate,
-    token: Option<Token>,
-}
-
-impl Drop for OpenQuestion {
-    fn drop(&mut self) {
-        if let Some(token) = self.token.take() {
-            self.gate.withdraw_later(&token);
         }
     }
 }

@@ -46,6 +46,26 @@ enum Part {
     CurrentCode,
 }
 
+/// Where to look for an item: by its name, or by a secret reference that names vault and field as well.
+pub(crate) struct Target {
+    name: String,
+    vault: Option<String>,
+    field: Option<String>,
+}
+
+impl Target {
+    pub(crate) fn parse(name: &str, vault: Option<&str>) -> Result<Self, Error> {
+        if !name.starts_with(SecretReference::SCHEME) {
+            return Ok(Self { name: name.to_owned(), vault: vault.map(str::to_owned), field: None });
+        }
+        let SecretReference { vault: named_vault, item, field } = name.parse()?;
+        if vault.is_some() {
+            return Err(Error::ReferenceWithFields);
+        }
+        Ok(Self { name: item, vault: Some(named_vault), field: Some(field) })
+    }
+}
+
 /// An item that a name means, as it is now.
 pub(crate) struct FoundItem {
     pub(crate) vault: Vault,
@@ -58,9 +78,9 @@ pub(crate) async fn find(
     index: &TitleIndex,
     backend: &dyn SecretBackend,
     mark: Mark,
-    name: &str,
-    vault: Option<&str>,
+    target: &Target,
 ) -> Result<FoundItem, Error> {
+    let (name, vault) = (target.name.as_str(), target.vault.as_deref());
     if name.trim().is_empty() {
         return Err(Error::MissingName);
     }
@@ -117,16 +137,15 @@ impl Pin {
         mark: Mark,
         wanted: &Wanted,
     ) -> Result<Self, Error> {
-        if !wanted.name.starts_with(SecretReference::SCHEME) {
-            let found = find(index, backend, mark, &wanted.name, wanted.vault.as_deref()).await?;
-            return Self::new(found, &wanted.fields);
-        }
-        let reference: SecretReference = wanted.name.parse()?;
-        if wanted.vault.is_some() || !wanted.fields.is_empty() {
+        let target = Target::parse(&wanted.name, wanted.vault.as_deref())?;
+        if target.field.is_some() && !wanted.fields.is_empty() {
             return Err(Error::ReferenceWithFields);
         }
-        let found = find(index, backend, mark, &reference.item, Some(&reference.vault)).await?;
-        Self::new(found, &[reference.field])
+        let found = find(index, backend, mark, &target).await?;
+        match target.field {
+            Some(field) => Self::new(found, &[field]),
+            None => Self::new(found, &wanted.fields),
+        }
     }
 
     fn new(FoundItem { vault, item, has_twin }: FoundItem, names: &[String]) -> Result<Self, Error> {

@@ -53,6 +53,12 @@ impl Inner {
         let same = pending().filter(|kept| kept.record.question.requester.identity() == identity);
         if same.count() >= room.per_requester { Err(NoRoom::ForRequester) } else { Ok(()) }
     }
+
+    fn remove(&mut self, id: &RequestId) {
+        if let Some(kept) = self.records.remove(id) {
+            self.tokens.remove(&kept.token);
+        }
+    }
 }
 
 impl RequestStore {
@@ -105,10 +111,7 @@ impl RequestStore {
     }
 
     pub(crate) fn remove(&self, id: &RequestId) {
-        let mut inner = lock(&self.inner);
-        if let Some(kept) = inner.records.remove(id) {
-            inner.tokens.remove(&kept.token);
-        }
+        lock(&self.inner).remove(id);
     }
 
     /// Removes the requests that `done` holds for, and returns their ids.
@@ -117,9 +120,7 @@ impl RequestStore {
         let ids: Vec<RequestId> =
             inner.records.iter().filter(|(_, kept)| done(&kept.record)).map(|(id, _)| id.clone()).collect();
         for id in &ids {
-            if let Some(kept) = inner.records.remove(id) {
-                inner.tokens.remove(&kept.token);
-            }
+            inner.remove(id);
         }
         ids
     }

@@ -50,11 +50,16 @@ impl Gate {
     /// the question does not reach a human. Nothing is left behind then.
     pub async fn submit(&self, request: Request) -> Result<Submitted, Error> {
         let inner = &self.inner;
-        self.sweep();
         inner.store.check_room(&request.requester, inner.settings.room)?;
         let pins = inner.resolve_all(&request).await?;
-        let question = Arc::new(inner.question(request, &pins)?);
-        let record = Record { question, pins, state: State::Pending, since: inner.clock.now() };
+        self.ask(request, pins).await?.claim()
+    }
+
+    /// Puts a request whose names are resolved before a human.
+    pub(super) async fn ask(&self, request: Request, pins: Arc<[Pin]>) -> Result<OpenQuestion, Error> {
+        self.sweep();
+        let question = Arc::new(self.inner.question(request, &pins)?);
+        let record = Record { question, pins, state: State::Pending, since: self.inner.clock.now() };
 
         // In a task of its own, so that it is finished or undone whatever becomes of the caller.
         let (answer, answered) = oneshot::channel();
@@ -62,20 +67,36 @@ impl Gate {
         tokio::spawn(async move {
             let posted = gate.inner.post(record).await;
             // dropped, and so withdrawn, if the caller is gone
-            answer.send(posted.map(|submitted| Unclaimed { gate: gate.clone(), submitted: Some(submitted) })).ok();
+            answer.send(posted.map(|submitted| OpenQuestion { gate, submitted: Some(submitted) })).ok();
         });
-        let mut unclaimed = answered.await.map_err(|_| Error::Internal("the task that asks died"))??;
-        unclaimed.submitted.take().ok_or(Error::Internal("a token is lost"))
+        answered.await.map_err(|_| Error::Internal("the task that asks died"))?
     }
 }
 
-/// A question whose token nobody has taken yet; withdraws it when dropped.
-struct Unclaimed {
+/// A question that is withdrawn when this is dropped, unless it was seen to its end or somebody took its token.
+pub(super) struct OpenQuestion {
     gate: Gate,
     submitted: Option<Submitted>,
 }
 
-impl Drop for Unclaimed {
+impl OpenQuestion {
+    /// The question's token; for as long as nobody claimed it, so always.
+    pub(super) fn token(&self) -> Result<&Token, Error> {
+        self.submitted.as_ref().map(|submitted| &submitted.token).ok_or(Error::Internal("a token is lost"))
+    }
+
+    /// Leaves the question to whoever gets its token.
+    pub(super) fn claim(mut self) -> Result<Submitted, Error> {
+        self.submitted.take().ok_or(Error::Internal("a token is lost"))
+    }
+
+    /// The question was seen to its end.
+    pub(super) fn close(mut self) {
+        self.submitted = None;
+    }
+}
+
+impl Drop for OpenQuestion {
     fn drop(&mut self) {
         if let Some(submitted) = self.submitted.take() {
             self.gate.withdraw_later(&submitted.token);

@@ -84,3 +84,14 @@ async fn an_embedder_gets_what_was_approved_although_the_backend_stumbles() {
     }
     assert!(waiting.await.unwrap());
 }
+
+#[tokio::test]
+async fn what_is_not_in_the_cache_is_looked_up_once_before_it_is_asked_for() {
+    let human = ScriptedApprover::new().then(Decision::approve("Ann")).then(Decision::approve("Ann"));
+    let test = TestGate::with(human, |builder| builder.cache(Arc::new(MemoryCache::new())));
+    let request = |name: &str| Request::new(name).for_use(Use::reveal());
+    test.gate.request(request("database")).await.unwrap();
+    let before = *test.vaults.reading.borrow();
+    test.gate.request(request("deploy-key")).await.unwrap();
+    assert_eq!(*test.vaults.reading.borrow() - before, 2, "once to ask, once to release");
+}

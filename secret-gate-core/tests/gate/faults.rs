@@ -55,17 +55,7 @@ async fn a_failed_read_leaves_the_token_unspent() {
 async fn a_caller_who_leaves_during_the_release_spends_nothing() {
     let test = TestGate::new(ScriptedApprover::new());
     let token = test.approved("database").await;
-    let mut reading = test.vaults.reading.subscribe();
-    reading.mark_unchanged();
-    test.vaults.hold_reads();
-    {
-        let redeem = test.gate.redeem(&token);
-        tokio::pin!(redeem);
-        tokio::select! {
-            _ = &mut redeem => panic!("must wait for the backend"),
-            _ = reading.changed() => {}
-        }
-    }
+    test.leave_during_the_release(&token).await;
     test.vaults.reads.add_permits(1);
     let release = test.gate.redeem(&token).await.unwrap();
     assert_eq!(release.value("password").unwrap().expose(), "value of i1 v1");
@@ -136,17 +126,9 @@ async fn a_caller_who_leaves_while_asking_withdraws_the_question() {
 #[tokio::test]
 async fn a_withdrawal_stands_although_its_caller_leaves() {
     let test = TestGate::new(ScriptedApprover::new());
-    let token = Arc::new(test.approved("database").await);
-    let mut reading = test.vaults.reading.subscribe();
-    reading.mark_unchanged();
-    test.vaults.hold_reads();
+    let token = test.approved("database").await;
+    test.leave_during_the_release(&token).await;
     {
-        let redeem = test.gate.redeem(&token);
-        tokio::pin!(redeem);
-        tokio::select! {
-            _ = &mut redeem => panic!("must wait for the backend"),
-            _ = reading.changed() => {}
-        }
         let withdraw = test.gate.withdraw(&token);
         tokio::pin!(withdraw);
         assert!(poll_once(withdraw.as_mut()).await.is_none(), "waits for the release to settle");

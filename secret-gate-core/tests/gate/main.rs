@@ -76,6 +76,17 @@ impl TestGate {
         submitted.token
     }
 
+    /// Redeems until the backend is being read, and leaves then. Reads stay held up.
+    async fn leave_during_the_release(&self, token: &Token) {
+        let mut reading = self.vaults.reading.subscribe();
+        reading.mark_unchanged();
+        self.vaults.hold_reads();
+        tokio::select! {
+            _ = self.gate.redeem(token) => panic!("must wait for the backend"),
+            _ = reading.changed() => {}
+        }
+    }
+
     fn outcome(&self, token: &Token) -> Option<Outcome> {
         self.gate.standing(token).unwrap().outcome
     }

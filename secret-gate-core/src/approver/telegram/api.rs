@@ -1,7 +1,6 @@
 //! The calls to the Bot API that an approver makes.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use teloxide_core::{Bot, RequestError};
 use super::builder::{Pace, TelegramError};
 use super::failure::Failure;
 use crate::SecretValue;
+use crate::net::may_use_proxy;
 
 /// Connections are given up before the far end does it in the middle of our next call.
 const IDLE_CONNECTION: Duration = Duration::from_secs(20);
@@ -59,7 +59,7 @@ impl Api {
     ) -> Result<Self, TelegramError> {
         // `method_url` of teloxide pushes segments, so a slash at the end would be doubled
         let url: Url = api_url.trim_end_matches('/').parse().map_err(|_| TelegramError::ApiUrl)?;
-        let may_use_proxy = url.scheme() == "https" && !is_loopback(&url);
+        let may_use_proxy = may_use_proxy(url.scheme(), url.host_str());
         // Polls hold their connections for a long time, so they have their own. The URL carries the token, so it goes
         // into no referer, behind no redirect, and in the clear through no proxy that the environment names.
         let client = |timeout: Duration| {
@@ -192,12 +192,6 @@ impl fmt::Debug for Api {
         let Self { calls: _, polls: _, token: _, chat, me, pace } = self;
         f.debug_struct("Api").field("chat", chat).field("me", me).field("pace", pace).finish_non_exhaustive()
     }
-}
-
-/// Whether the host is this machine: `localhost` or a loopback address.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn no_preview() -> LinkPreviewOptions {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::net::jittered;
+
 /// Doubling pauses.
 #[derive(Debug)]
 pub(super) struct Pauses {
@@ -19,9 +21,7 @@ impl Pauses {
     pub(super) fn next(&mut self) -> Duration {
         let pause = self.current.min(self.longest);
         self.current = pause.saturating_mul(2);
-        // Without a source of chance the pause is the full one.
-        let chance = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-        pause.mul_f64(0.5 + chance / 2.0)
+        jittered(pause)
     }
 
     /// Starts again from the first pause.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::Fault;
+use crate::net::jittered;
 
 /// The longest pause between two attempts that we choose ourselves.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -71,14 +72,11 @@ impl<'a> Course<'a> {
         self.patience.in_all.saturating_sub(self.started.elapsed())
     }
 
-    /// Doubles from attempt to attempt; between half of it and all of it, so that callers who failed together do not
-    /// come back together.
+    /// Doubles from attempt to attempt.
     fn backoff(&self) -> Duration {
         let doublings = self.attempts.saturating_sub(1).min(16);
         let full = self.patience.first_pause.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
-        // without randomness the pause is merely less spread
-        let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-        full.mul_f64(0.5 + share / 2.0)
+        jittered(full)
     }
 }
 
