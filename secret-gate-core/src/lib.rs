@@ -73,7 +73,7 @@ pub use cache::{Cache, MemoryCache, NoCache};
 pub use duration::parse_duration;
 pub use error::Error;
 pub use gate::{
-    Fields, Found, Gate, GateBuilder, Match, Release, ReleasedItem, Request, Standing, Submitted, Token, Wanted,
+    Fields, Found, Gate, GateBuilder, Match, Release, ReleasedItem, Request, Standing, Step, Submitted, Token, Wanted,
 };
 pub use grant::{Decision, Grant, Keep, Verdict};
 pub use item::{Field, FieldKind, Item, ItemSummary, Revision, Vault};

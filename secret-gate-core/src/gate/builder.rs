@@ -8,6 +8,7 @@ use crate::approver::Approver;
 use crate::audit::{AuditLog, TracingAudit};
 use crate::cache::{Cache, NoCache};
 use crate::clock::{Clock, SystemClock};
+use crate::gate::step::{Listener, Step};
 use crate::gate::store::{RequestStore, Room};
 use crate::gate::{Gate, Inner};
 use crate::index::TitleIndex;
@@ -27,6 +28,7 @@ pub struct GateBuilder {
     cache: Arc<dyn Cache>,
     audit: Arc<dyn AuditLog>,
     clock: Arc<dyn Clock>,
+    listener: Listener,
     settings: Settings,
 }
 
@@ -73,13 +75,22 @@ impl GateBuilder {
         self
     }
 
+    /// Calls this after each step of a request's life, once, to count and to time. It must not block. A quick human may
+    /// have decided before the question counts as asked.
+    #[must_use]
+    pub fn on_step(mut self, listen: impl Fn(&Step) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(listen);
+        self
+    }
+
     /// The gate.
     #[must_use]
     pub fn build(self) -> Gate {
-        let Self { backend, approver, cache, audit, clock, settings } = self;
+        let Self { backend, approver, cache, audit, clock, listener, settings } = self;
         let index = TitleIndex::new(Arc::clone(&backend), Arc::clone(&clock));
         let (store, posted, deciding) = (RequestStore::default(), Mutex::default(), tokio::sync::Mutex::default());
-        let inner = Inner { backend, approver, cache, audit, clock, index, store, posted, deciding, settings };
+        let inner =
+            Inner { backend, approver, cache, audit, clock, index, store, posted, deciding, listener, settings };
         Gate { inner: Arc::new(inner) }
     }
 }
@@ -93,6 +104,7 @@ impl Gate {
             cache: Arc::new(NoCache),
             audit: Arc::new(TracingAudit::new()),
             clock: Arc::new(SystemClock::new()),
+            listener: Listener::default(),
             settings: Settings {
                 request_ttl: Duration::from_secs(15 * 60),
                 index_ttl: Duration::from_secs(60),

@@ -6,6 +6,7 @@ mod once;
 mod pin;
 mod release;
 mod request;
+mod step;
 mod store;
 mod submit;
 mod token;
@@ -17,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use crate::approver::{Approver, Outcome, Posted};
-use crate::audit::AuditLog;
+use crate::audit::{AuditEvent, AuditLog};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::index::TitleIndex;
@@ -28,11 +29,13 @@ use crate::{Error, FieldKind, RequestId, SecretBackend};
 use builder::Settings;
 use pin::{FoundItem, Target};
 use request::{Phase, Record, State};
+use step::Listener;
 use store::RequestStore;
 
 pub use builder::GateBuilder;
 pub use release::{Release, ReleasedItem};
 pub use request::{Request, Wanted};
+pub use step::Step;
 pub use submit::Submitted;
 pub use token::Token;
 
@@ -84,6 +87,7 @@ struct Inner {
     // one decision at a time, so that of two presses only the one that counts is written down; a request that ends
     // while its decision is being written has both in the audit log, in this order
     deciding: tokio::sync::Mutex<()>,
+    listener: Listener,
     settings: Settings,
 }
 
@@ -297,11 +301,19 @@ impl Inner {
     /// One step of a request's life: compare-and-set, and show people how it stands.
     fn step(&self, record: &Record, from: Phase, next: State) -> bool {
         let id = &record.question.id;
-        let moved = self.store.compare_and_set(id, from, next, self.clock.now());
-        if moved && let Some(posted) = lock(&self.posted).get(id) {
+        if !self.store.compare_and_set(id, from, next.clone(), self.clock.now()) {
+            return false;
+        }
+        if let Some(posted) = lock(&self.posted).get(id) {
             self.show(id, posted.as_ref());
         }
-        moved
+        self.tell(record, &next, next.audit_event());
+        true
+    }
+
+    /// Tells whoever listens that a step was taken.
+    fn tell(&self, record: &Record, state: &State, event: AuditEvent) {
+        self.listener.hear(&Step::new(record, state, event, self.clock.now()));
     }
 
     /// Shows how the request stands now. Called under the lock of `posted`, so that of two steps at once the later one

@@ -188,7 +188,7 @@ impl State {
         })
     }
 
-    const fn audit_event(&self) -> AuditEvent {
+    pub(crate) const fn audit_event(&self) -> AuditEvent {
         match self {
             Self::Pending => AuditEvent::Asked,
             Self::Approved(_) | Self::Releasing(_) => AuditEvent::Approved,
@@ -200,15 +200,22 @@ impl State {
         }
     }
 
-    fn decided_by(&self) -> Option<&str> {
+    /// The approval that was given, whatever became of it.
+    pub(crate) const fn approval(&self) -> Option<&Approval> {
         match self {
             Self::Approved(approval)
             | Self::Releasing(approval)
             | Self::Released(approval)
             | Self::Revoked(approval)
-            | Self::Expired { unused: Some(approval) } => Some(&approval.by),
+            | Self::Expired { unused: Some(approval) } => Some(approval),
+            Self::Denied { .. } | Self::Pending | Self::Expired { unused: None } | Self::Withdrawn => None,
+        }
+    }
+
+    fn decided_by(&self) -> Option<&str> {
+        match self {
             Self::Denied { by } => Some(by),
-            Self::Pending | Self::Expired { unused: None } | Self::Withdrawn => None,
+            state => state.approval().map(|approval| approval.by.as_str()),
         }
     }
 }

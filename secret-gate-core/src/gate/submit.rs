@@ -172,9 +172,11 @@ impl Inner {
                         tracing::error!(request_id = %id, ?error, "an audit entry is lost");
                     }
                 }
+                self.tell(&record, &State::Pending, AuditEvent::Undelivered);
                 return Err(error);
             }
         };
+        self.tell(&record, &State::Pending, AuditEvent::Asked);
         {
             // A quick human may have decided before there was anything to show it on.
             let mut all = lock(&self.posted);

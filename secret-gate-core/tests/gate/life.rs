@@ -210,3 +210,34 @@ async fn of_two_steps_at_once_the_later_is_shown_last() {
         assert!(matches!(last, Some(Outcome::Withdrawn | Outcome::Revoked(_))), "{last:?}");
     }
 }
+
+#[tokio::test]
+async fn whoever_listens_hears_of_each_step_once() {
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let clock = Arc::new(ManualClock::new());
+    let test = TestGate::with(ScriptedApprover::new(), |builder| {
+        let heard = Arc::clone(&heard);
+        let builder = builder.clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        builder.on_step(move |step| heard.lock().unwrap().push(step.clone()))
+    });
+    let submitted = test.submit("database").await;
+    clock.advance(Duration::from_secs(20));
+    test.decide(&submitted, Decision::approve("Ann")).await.unwrap();
+    test.decide(&submitted, Decision::approve("Ann")).await.unwrap_err();
+    clock.advance(Duration::from_secs(3));
+    // a read that fails is no step
+    test.vaults.fail(Some("502"));
+    test.gate.redeem(&submitted.token).await.unwrap_err();
+    test.vaults.fail(None);
+    test.gate.redeem(&submitted.token).await.unwrap();
+    test.gate.withdraw(&submitted.token).await.unwrap();
+    test.gate.withdraw(&submitted.token).await.unwrap();
+
+    let heard = heard.lock().unwrap();
+    let after = |time: std::time::SystemTime| time.duration_since(heard[0].asked_at).unwrap().as_secs();
+    let steps: Vec<_> = heard.iter().map(|step| (step.event, step.approved_at.map(after), after(step.at))).collect();
+    use AuditEvent::{Approved, Asked, Released, Revoked};
+    let expected = [(Asked, None, 0), (Approved, Some(20), 20), (Released, Some(20), 23), (Revoked, Some(20), 23)];
+    assert_eq!(steps, expected);
+    assert!(heard.iter().all(|step| step.request_id == submitted.request_id));
+}
