@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use crate::audit::AuditAnchor;
 use crate::{Decision, Grant, RequestId, Requester, Use};
 
 pub use deny_all::DenyAll;
@@ -78,6 +79,8 @@ pub struct Question {
     pub asked_at: SystemTime,
     /// Until when it can be answered, and the answer be used.
     pub expires_at: SystemTime,
+    /// The line of the audit log that says that it was asked; to be shown, so that whoever sees it is a witness.
+    pub audit: Option<AuditAnchor>,
 }
 
 /// An item as the human sees it.
@@ -200,6 +203,8 @@ pub struct Approval {
     pub grant: Option<Grant>,
     /// The time of the decision.
     pub at: SystemTime,
+    /// The line of the audit log that says so: of the approval, and once that is so, of the release.
+    pub audit: Option<AuditAnchor>,
 }
 
 /// Why a question did not reach a human. No message holds the approver's credentials.

@@ -31,13 +31,15 @@ impl BallotBox for Inner {
                 self.expire(&record).await;
                 continue;
             }
-            let next = self.decided(&record.question, &decision);
-            let entry = record.audit_entry(&next, self.clock.now());
-            if let Err(error) = self.audit.append(&entry).await {
-                tracing::error!(request_id = %id, ?error, "a decision can't be written to the audit log");
-                // a no stands all the same; a yes that is not written down is none
-                if matches!(decision.verdict, Verdict::Approve(_)) {
-                    return Err(CastError::NotRecorded);
+            let mut next = self.decided(&record.question, &decision);
+            match self.audit.append(&record.audit_entry(&next, self.clock.now())).await {
+                Ok(anchor) => next = next.recorded(anchor),
+                Err(error) => {
+                    tracing::error!(request_id = %id, ?error, "a decision can't be written to the audit log");
+                    // a no stands all the same; a yes that is not written down is none
+                    if matches!(decision.verdict, Verdict::Approve(_)) {
+                        return Err(CastError::NotRecorded);
+                    }
                 }
             }
             if self.step(&record, Phase::Pending, next.clone())
@@ -68,6 +70,6 @@ impl Inner {
                 once: keep == Keep::Once,
             }
         });
-        State::Approved(Approval { by, grant, at })
+        State::Approved(Approval { by, grant, at, audit: None })
     }
 }

@@ -145,8 +145,8 @@ impl Inner {
             return Err(Error::NotApproved);
         }
         let released = State::Released(approval.clone());
-        self.audit.append(&record.audit_entry(&released, self.clock.now())).await?;
-        if !self.step(record, Phase::Releasing, released) {
+        let anchor = self.audit.append(&record.audit_entry(&released, self.clock.now())).await?;
+        if !self.step(record, Phase::Releasing, released.recorded(anchor)) {
             return Err(Error::Internal("the request changed under its release"));
         }
         let fields_named = record.pins.iter().any(|pin| pin.fields_named);

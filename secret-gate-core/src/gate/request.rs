@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::approver::{Approval, Outcome, Question, Said};
-use crate::audit::{AuditEntry, AuditEvent, AuditItem};
+use crate::audit::{AuditAnchor, AuditEntry, AuditEvent, AuditItem};
 use crate::gate::pin::Pin;
 use crate::{Requester, Use};
 
@@ -209,6 +209,15 @@ impl State {
             | Self::Revoked(approval)
             | Self::Expired { unused: Some(approval) } => Some(approval),
             Self::Denied { .. } | Self::Pending | Self::Expired { unused: None } | Self::Withdrawn => None,
+        }
+    }
+
+    /// The same with the audit line that says so, for states in which a human has said yes.
+    pub(crate) fn recorded(self, audit: Option<AuditAnchor>) -> Self {
+        match self {
+            Self::Approved(approval) => Self::Approved(Approval { audit, ..approval }),
+            Self::Released(approval) => Self::Released(Approval { audit, ..approval }),
+            other => other,
         }
     }
 

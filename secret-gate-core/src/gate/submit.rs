@@ -144,6 +144,7 @@ impl Inner {
             said,
             asked_at,
             expires_at: later(asked_at, self.settings.request_ttl),
+            audit: None,
         })
     }
 
@@ -155,9 +156,10 @@ impl Inner {
         // before anything that may hang: whatever happens, the request ends in time
         tokio::spawn(expire_in_time(Arc::downgrade(self), id.clone(), question.expires_at));
         let posting = async {
-            self.audit.append(&record.audit_entry(&State::Pending, question.asked_at)).await?;
+            let audit = self.audit.append(&record.audit_entry(&State::Pending, question.asked_at)).await?;
+            let shown = Question { audit, ..(*question).clone() };
             let ballot = Ballot::new(id.clone(), Arc::clone(self) as _);
-            Ok::<_, Error>(self.approver.ask(Arc::clone(&question), ballot).await?)
+            Ok::<_, Error>(self.approver.ask(Arc::new(shown), ballot).await?)
         };
         // an approver that panics reaches nobody, like one that fails
         let posted = AssertUnwindSafe(posting).catch_unwind().await;

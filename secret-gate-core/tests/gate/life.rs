@@ -241,3 +241,28 @@ async fn whoever_listens_hears_of_each_step_once() {
     assert_eq!(steps, expected);
     assert!(heard.iter().all(|step| step.request_id == submitted.request_id));
 }
+
+#[tokio::test]
+async fn people_see_where_the_audit_log_says_what_they_see() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let submitted = test.submit("database").await;
+    let mut asked = test.human.asked(0).await;
+    test.decide(&submitted, Decision::approve("Ann")).await.unwrap();
+    test.gate.redeem(&submitted.token).await.unwrap();
+    test.gate.withdraw(&submitted.token).await.unwrap();
+
+    let mut shown = vec![asked.question.audit.clone().unwrap()];
+    let outcomes = asked.outcomes.wait_for(|outcomes| outcomes.len() == 3).await.unwrap().clone();
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Approved(approval) | Outcome::Released(approval) => shown.push(approval.audit.unwrap()),
+            Outcome::Revoked(approval) => assert_eq!(approval.audit.as_ref(), shown.last()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    std::fs::write(&path, test.audit.lines().join("\n")).unwrap();
+    assert_eq!(shown.iter().map(|anchor| anchor.position).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(secret_gate_core::audit::verify(&[path], &shown).unwrap().lines, 4);
+}

@@ -45,6 +45,7 @@ pub(super) fn lines(question: &Question, reason_room: usize) -> (Vec<Line>, usiz
     let kept = question.keep.map(|keep| format!("Keeps it {}", duration(keep)));
     lines.extend(kept.map(|text| Line::of(&text)));
     lines.push(Line::of(&open_until(question)).code(shown(question.id.as_str())));
+    lines.extend(question.audit.as_ref().map(|anchor| Line::of("Audit ").code(shown(&anchor.to_string()))));
     (lines, reason_length)
 }
 

@@ -1,12 +1,12 @@
 //! The last line: how the question ended.
 
-use super::visible::clamped;
+use super::visible::{clamped, shown};
 use super::{Line, duration};
 use crate::Grant;
 use crate::approver::{Approval, Outcome};
 
 /// Who decided is shown up to this many UTF-16 code units.
-const BY_LIMIT: usize = 100;
+const BY_LIMIT: usize = 80;
 
 pub(super) fn line(outcome: &Outcome) -> Line {
     match outcome {
@@ -26,12 +26,16 @@ pub(super) fn line(outcome: &Outcome) -> Line {
 
 fn approved(line: Line, words: &str, approval: &Approval) -> Line {
     let line = line.bold(words).code(clamped(&approval.by, BY_LIMIT));
-    match &approval.grant {
+    let line = match &approval.grant {
         None => line,
         Some(Grant { once: true, .. }) => line.plain(" for one use"),
         Some(grant) => {
             let lasts = grant.expires_at.duration_since(approval.at).unwrap_or_default();
             line.plain(format!(" for {}", duration(lasts)))
         }
+    };
+    match &approval.audit {
+        None => line,
+        Some(anchor) => line.plain(" · audit ").code(shown(&anchor.to_string())),
     }
 }

@@ -122,7 +122,8 @@ Folder: ~/src/shop
 Reason: deploy app to production
 
 Keeps it 1 h
-Open until 22:28 UTC · request 4f2a91c0";
+Open until 22:28 UTC · request 4f2a91c0
+Audit 4711:3f2a91c04b7d6e55";
     assert_eq!(check(&broker, None).unwrap(), expected);
 
     let mut anybody = question("77b3e05d");
@@ -137,6 +138,7 @@ Use: receives the value (says: run any command)
 Asked by: unauthenticated · 203.0.113.9
 
 Open until 22:28 UTC · request 77b3e05d
+Audit 4711:3f2a91c04b7d6e55
 
 ⌛ Expired, nobody answered in time";
     assert_eq!(check(&anybody, Some(&Outcome::Expired { unused: None })).unwrap(), expected);
@@ -176,7 +178,8 @@ Said by the requester
 │   ab ab ab ab ab ab ab ab ab ab end
 
 Keeps it 1 h
-Open until 22:28 UTC · request 4f2a91c0";
+Open until 22:28 UTC · request 4f2a91c0
+Audit 4711:3f2a91c04b7d6e55";
     let text = plain(&asked, None).unwrap();
     assert_eq!(text, expected);
     check(&asked, None).unwrap();
@@ -259,7 +262,8 @@ fn what_can_not_be_seen_is_named() {
 fn how_it_ended() {
     let at = SystemTime::UNIX_EPOCH;
     let grant = |once| Some(Grant::new("g", Use::reveal(), at + Duration::from_secs(5400), once));
-    let approval = |grant| Approval { by: "Ann (@ann, 42)".into(), grant, at };
+    let approval = |grant| Approval { by: "Ann (@ann, 42)".into(), grant, at, audit: None };
+    let audit = || "9:3f2a91c04b7d6e55".parse().ok();
     let cases = [
         (Outcome::Approved(approval(grant(false))), "✅ Approved by Ann (@ann, 42) for 1 h 30 min"),
         (Outcome::Approved(approval(grant(true))), "✅ Approved by Ann (@ann, 42) for one use"),
@@ -267,12 +271,21 @@ fn how_it_ended() {
         (Outcome::Expired { unused: Some(approval(None)) }, "⌛ Expired, although approved by Ann (@ann, 42)"),
         (Outcome::Withdrawn, "↩ Withdrawn by the requester"),
         (Outcome::Released(approval(None)), "📤 Released, approved by Ann (@ann, 42)"),
+        (
+            Outcome::Released(Approval { audit: audit(), ..approval(grant(true)) }),
+            "📤 Released, approved by Ann (@ann, 42) for one use · audit 9:3f2a91c04b7d6e55",
+        ),
         (Outcome::Revoked(approval(None)), "🚫 Revoked, had been approved by Ann (@ann, 42)"),
     ];
     for (outcome, expected) in cases {
         assert_eq!(ending(&outcome), expected);
         let by = "x".repeat(1000);
-        let long = Outcome::Expired { unused: Some(Approval { by, grant: grant(false), at }) };
+        let long = Outcome::Expired {
+            unused: Some(Approval {
+                audit: format!("{}:3f2a91c04b7d6e55", u64::MAX).parse().ok(),
+                ..Approval { by, ..approval(grant(false)) }
+            }),
+        };
         assert!(ending(&long).encode_utf16().count() < OUTCOME_ROOM, "{}", ending(&long));
     }
 }

@@ -1,0 +1,391 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::*;
+
+fn entry(title: &str) -> AuditEntry {
+    AuditEntry {
+        at: SystemTime::UNIX_EPOCH,
+        event: AuditEvent::Released,
+        request_id: "4f2a91c0".to_owned().into(),
+        requester: Requester::with_key("build-vm-3", true).at("10.0.0.7"),
+        items: vec![AuditItem {
+            vault_id: "v".into(),
+            vault: "infra".into(),
+            item_id: "i".into(),
+            title: title.into(),
+            fields: vec!["password".into()],
+        }],
+        intended_use: Some(Use::any_command()),
+        by: Some("Ann".into()),
+    }
+}
+
+/// A folder with an audit log in it.
+struct Log {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Log {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        Self { _folder: folder, path }
+    }
+
+    /// With this many lines, and what their anchors were.
+    async fn of(count: usize) -> (Self, Vec<AuditAnchor>) {
+        let log = Self::new();
+        let file = FileAudit::open(&log.path).unwrap();
+        let mut anchors = Vec::new();
+        for number in 0..count {
+            anchors.push(file.append(&entry(&format!("item {number}"))).await.unwrap().unwrap());
+        }
+        (log, anchors)
+    }
+
+    async fn append(&self) -> AuditAnchor {
+        FileAudit::open(&self.path).unwrap().append(&entry("one more")).await.unwrap().unwrap()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        fs::read_to_string(&self.path).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn write(&self, lines: &[String]) {
+        fs::write(&self.path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    }
+
+    fn verify(&self, anchors: &[AuditAnchor]) -> Result<Verified, Vec<String>> {
+        verify_files(&[&self.path], anchors)
+    }
+
+    fn note(&self) -> String {
+        let notes = self.verify(&[]).unwrap().notes;
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        notes.into_iter().next().unwrap()
+    }
+}
+
+fn verify_files(files: &[&PathBuf], anchors: &[AuditAnchor]) -> Result<Verified, Vec<String>> {
+    verify(files, anchors).map_err(|error| match error {
+        VerifyError::NotWhole { findings } => findings.iter().map(ToString::to_string).collect(),
+        VerifyError::Unreadable { source, .. } => vec![source.to_string()],
+    })
+}
+
+/// All lines of a log with their hashes made anew, as somebody does who knows how it works.
+fn rechained(lines: &[String]) -> Vec<String> {
+    let mut prev = "0".repeat(64);
+    let mut all = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let mut value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        value.insert("n".into(), (at as u64 + 1).into());
+        value.insert("prev".into(), prev.into());
+        let line = serde_json::to_string(&value).unwrap();
+        prev = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&line));
+        all.push(line);
+    }
+    all
+}
+
+#[tokio::test]
+async fn file_holds_one_line_an_entry_and_is_private() {
+    let log = Log::new();
+    let mut prev = "0".repeat(64);
+    for n in 1..=2 {
+        let anchor = FileAudit::open(&log.path).unwrap().append(&entry("two\nlines")).await.unwrap().unwrap();
+        let line = &log.lines()[n - 1];
+        let rest = r#""at":"1970-01-01T00:00:00.000Z","event":"released","request_id":"4f2a91c0","requester":{"key":"build-vm-3","broker":true,"address":"10.0.0.7"},"items":[{"vault_id":"v","vault":"infra","item_id":"i","title":"two\nlines","fields":["password"]}],"use":{"exec":"any"},"by":"Ann"}"#;
+        assert_eq!(line, &format!(r#"{{"n":{n},"prev":"{prev}",{rest}"#));
+        prev = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(line));
+        assert_eq!(anchor.to_string(), format!("{n}:{}", &prev[..16]));
+    }
+    assert_eq!(log.verify(&[]).unwrap().lines, 2);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&log.path), 0o600);
+        fs::set_permissions(&log.path, fs::Permissions::from_mode(0o644)).unwrap();
+        log.append().await;
+        assert_eq!(mode(&log.path), 0o600);
+    }
+}
+
+#[tokio::test]
+async fn edits_are_found_by_themselves() {
+    let (log, anchors) = Log::of(5).await;
+    let lines = log.lines();
+    assert_eq!(log.verify(&anchors).unwrap().last.as_ref(), anchors.last());
+    for at in 0..4 {
+        let mut edited = lines.clone();
+        edited[at] = edited[at].replace("Ann", "Bob");
+        log.write(&edited);
+        let changed = format!("line {} was changed, or the hash of it that the next line carries", at + 1);
+        assert_eq!(log.verify(&[]).unwrap_err(), [changed]);
+    }
+    // the last line has nobody behind it; whoever remembers it finds out
+    let mut edited = lines;
+    edited[4] = edited[4].replace("Ann", "Bob");
+    log.write(&edited);
+    assert_eq!(log.verify(&[]).unwrap().lines, 5);
+    let rewritten = format!("the line {} is not the one that it was: it was rewritten", anchors[4]);
+    assert_eq!(log.verify(&anchors).unwrap_err(), [rewritten]);
+}
+
+#[tokio::test]
+async fn every_single_byte_counts() {
+    let (log, anchors) = Log::of(3).await;
+    let bytes = fs::read(&log.path).unwrap();
+    for at in 0..bytes.len() {
+        let mut edited = bytes.clone();
+        edited[at] ^= 1;
+        fs::write(&log.path, &edited).unwrap();
+        assert!(log.verify(&anchors).is_err(), "byte {at} of {:?}", String::from_utf8_lossy(&edited));
+    }
+}
+
+#[tokio::test]
+async fn deletions_are_found_by_themselves() {
+    let (log, _) = Log::of(5).await;
+    let lines = log.lines();
+    let without = |range: std::ops::Range<usize>| {
+        let mut left = lines.clone();
+        left.drain(range);
+        log.write(&left);
+        log.verify(&[]).unwrap_err()
+    };
+    assert_eq!(without(2..3), ["line 3 is missing"]);
+    assert_eq!(without(1..4), ["lines 2 to 4 are missing"]);
+    assert_eq!(without(0..2), ["the log begins at line 3; the lines before it were removed, or are in another file"]);
+    // numbers made anew do not help
+    let mut left = lines.clone();
+    left.remove(2);
+    left[2] = left[2].replace("\"n\":4", "\"n\":3");
+    left[3] = left[3].replace("\"n\":5", "\"n\":4");
+    log.write(&left);
+    assert_eq!(log.verify(&[]).unwrap_err().len(), 2);
+}
+
+#[tokio::test]
+async fn moves_and_repetitions_are_found_by_themselves() {
+    let (log, _) = Log::of(5).await;
+    let mut moved = log.lines();
+    moved.swap(1, 2);
+    log.write(&moved);
+    let findings = log.verify(&[]).unwrap_err();
+    assert_eq!(findings, ["line 2 is missing", "line 2 comes after line 3", "line 3 is missing"]);
+    moved.swap(1, 2);
+    moved.push(moved[1].clone());
+    log.write(&moved);
+    assert_eq!(log.verify(&[]).unwrap_err(), ["line 2 comes after line 5"]);
+}
+
+#[tokio::test]
+async fn what_was_cut_off_is_found_against_an_anchor() {
+    let (log, anchors) = Log::of(5).await;
+    log.write(&log.lines()[..3]);
+    assert_eq!(log.verify(&anchors[..3]).unwrap().lines, 3, "alone it looks whole");
+    let cut_off = format!("the log ends at line 3, although there was a line {}: lines were cut off", anchors[4]);
+    assert_eq!(log.verify(&anchors[4..]).unwrap_err(), [cut_off]);
+    // what is appended later does not cover it up
+    log.append().await;
+    log.append().await;
+    let rewritten = format!("the line {} is not the one that it was: it was rewritten", anchors[4]);
+    assert_eq!(log.verify(&anchors[4..]).unwrap_err(), [rewritten]);
+    fs::write(&log.path, "").unwrap();
+    assert!(log.verify(&[]).unwrap().last.is_none());
+    assert!(log.verify(&anchors[..1]).unwrap_err()[0].starts_with("the log ends at line 0,"));
+}
+
+#[tokio::test]
+async fn a_log_that_is_cut_off_under_its_writer_shows_the_gap_by_itself() {
+    let log = Log::new();
+    let file = FileAudit::open(&log.path).unwrap();
+    for _ in 0..5 {
+        file.append(&entry("item")).await.unwrap();
+    }
+    log.write(&log.lines()[..2]);
+    file.append(&entry("item")).await.unwrap();
+    assert_eq!(log.verify(&[]).unwrap_err(), ["lines 3 to 5 are missing"]);
+}
+
+#[tokio::test]
+async fn a_log_written_anew_is_found_against_an_anchor() {
+    let (log, anchors) = Log::of(5).await;
+    let lines: Vec<String> = log.lines().iter().map(|line| line.replace("Ann", "Bob")).collect();
+    log.write(&rechained(&lines));
+    assert_eq!(log.verify(&[]).unwrap().lines, 5, "alone it looks whole");
+    for anchor in &anchors {
+        let rewritten = format!("the line {anchor} is not the one that it was: it was rewritten");
+        assert_eq!(log.verify(std::slice::from_ref(anchor)).unwrap_err(), [rewritten]);
+    }
+    // an anchor also covers all that comes before it
+    let mut lines = log.lines();
+    lines.remove(0);
+    log.write(&rechained(&lines));
+    assert!(log.verify(&anchors[2..3]).is_err());
+}
+
+#[tokio::test]
+async fn half_a_line_is_kept_and_noted() {
+    let (log, _) = Log::of(2).await;
+    let whole = fs::read(&log.path).unwrap();
+    let second = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    // cut off wherever a crash may do it
+    for cut in second + 1..whole.len() - 1 {
+        fs::write(&log.path, &whole[..cut]).unwrap();
+        assert_eq!(log.note(), format!("{} ends in half a line, which does not count", log.path.display()));
+        let anchor = log.append().await;
+        assert_eq!(anchor.position, 3, "line 2 says what the bytes are, line 3 is the entry");
+        // with the line break that ends them
+        let torn = cut - second + 1;
+        assert_eq!(log.note(), format!("before line 2, {torn} bytes of a line that was cut off; they never counted"));
+    }
+    // a line of which only the break is missing is whole
+    fs::write(&log.path, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(log.verify(&[]).unwrap().lines, 2);
+    assert_eq!(log.append().await.position, 3);
+    assert_eq!(log.verify(&[]).unwrap().notes, Vec::<String>::new());
+    // so is the very first line
+    for cut in 1..second - 1 {
+        fs::write(&log.path, &whole[..cut]).unwrap();
+        log.append().await;
+        assert!(log.note().starts_with("before line 1, "));
+    }
+    // and garbage that a lost disk block leaves
+    fs::write(&log.path, [&whole[..], &[0; 5000], b"\nx\n\xff"].concat()).unwrap();
+    log.append().await;
+    assert_eq!(log.note(), "before line 3, 5005 bytes of a line that was cut off; they never counted");
+}
+
+#[tokio::test]
+async fn half_a_line_that_nobody_noted_is_foreign() {
+    let (log, _) = Log::of(3).await;
+    let mut lines = log.lines();
+    lines.insert(2, "{\"n\":".to_owned());
+    log.write(&lines);
+    assert_eq!(log.verify(&[]).unwrap_err(), [format!("{}:3 is no line of an audit log", log.path.display())]);
+
+    let (log, _) = Log::of(1).await;
+    fs::OpenOptions::new().append(true).open(&log.path).unwrap().set_len(100).unwrap();
+    log.append().await;
+    let noted = fs::read_to_string(&log.path).unwrap();
+    assert!(log.verify(&[]).is_ok());
+    // other bytes than those noted
+    fs::write(&log.path, noted.replacen("\"n\"", "\"m\"", 1)).unwrap();
+    assert_eq!(log.verify(&[]).unwrap_err(), [format!("{}:1 is no line of an audit log", log.path.display())]);
+}
+
+#[tokio::test]
+async fn rotation_keeps_the_chain() {
+    let (log, mut anchors) = Log::of(3).await;
+    let writer = FileAudit::open(&log.path).unwrap();
+    let first = rotate(&log.path).unwrap().unwrap();
+    assert_eq!(first.file_name().unwrap(), "audit.jsonl.1-3");
+    assert_eq!(rotate(&log.path).unwrap(), None, "nothing was written since");
+    // who had the log open goes on in the new file, and so does one who opens it now
+    anchors.push(writer.append(&entry("item")).await.unwrap().unwrap());
+    anchors.push(log.append().await);
+    assert_eq!(anchors.iter().map(|anchor| anchor.position).collect::<Vec<_>>(), [1, 2, 3, 5, 6]);
+    let second = rotate(&log.path).unwrap().unwrap();
+    assert_eq!(second.file_name().unwrap(), "audit.jsonl.4-6");
+    anchors.push(writer.append(&entry("item")).await.unwrap().unwrap());
+
+    let verified = log.verify(&anchors).unwrap();
+    assert_eq!(verified.files, [first.clone(), second.clone(), log.path.clone()]);
+    assert_eq!((verified.lines, verified.last), (8, anchors.last().cloned()));
+    assert!(
+        fs::read_dir(log.path.parent().unwrap()).unwrap().all(|file| !file
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .ends_with(".new"))
+    );
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&log.path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    // an edit in a file that was set aside
+    let text = fs::read_to_string(&first).unwrap();
+    fs::write(&first, text.replacen("Ann", "Bob", 1)).unwrap();
+    assert_eq!(log.verify(&[]).unwrap_err().len(), 1);
+    // its last line as well: the next file holds its hash
+    fs::write(&first, text.replace("item 2", "item 3")).unwrap();
+    assert!(log.verify(&[]).unwrap_err()[0].starts_with("line 3 was changed"));
+    fs::remove_file(&second).unwrap();
+    let missing = "the log begins at line 7; the lines before it are in audit.jsonl.4-6, which is not there";
+    assert_eq!(log.verify(&[]).unwrap_err(), [missing]);
+    assert_eq!(verify_files(&[&first, &log.path], &[]).unwrap_err().last().unwrap(), "lines 4 to 6 are missing");
+}
+
+#[tokio::test]
+async fn a_log_renamed_by_others_goes_on_in_a_new_file() {
+    let (log, _) = Log::of(1).await;
+    let writer = FileAudit::open(&log.path).unwrap();
+    let old = log.path.with_extension("old");
+    fs::rename(&log.path, &old).unwrap();
+    let anchor = writer.append(&entry("item")).await.unwrap().unwrap();
+    assert_eq!(anchor.position, 3, "line 2 says that line 1 is elsewhere");
+    let alone = "the log begins at line 2; the lines before it were removed, or are in another file";
+    assert_eq!(log.verify(&[]).unwrap_err(), [alone]);
+    assert_eq!(verify_files(&[&old, &log.path], &[anchor]).unwrap().lines, 3);
+}
+
+#[tokio::test]
+async fn many_writers_lose_and_tear_nothing() {
+    let log = Log::new();
+    let writers: Vec<_> = (0..4).map(|_| Arc::new(FileAudit::open(&log.path).unwrap())).collect();
+    let tasks: Vec<_> = (0..100)
+        .map(|number| {
+            let writer = Arc::clone(&writers[number % writers.len()]);
+            tokio::spawn(async move { writer.append(&entry(&format!("item {number}"))).await.unwrap().unwrap() })
+        })
+        .collect();
+    rotate(&log.path).unwrap();
+    let mut anchors = Vec::new();
+    for task in tasks {
+        anchors.push(task.await.unwrap());
+    }
+    let verified = log.verify(&anchors).unwrap();
+    let (lines, parts) = (verified.lines, verified.files.len());
+    assert_eq!(lines as usize, 100 + parts - 1, "a line a write, and one a file that continues another");
+    assert_eq!(verified.notes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_no_audit_log_is_not_written_to() {
+    let log = Log::new();
+    for content in ["root:x:0:0\n", "{}\n", "\n", "{\"n\":2,", "\u{feff}{\"n\":1"] {
+        fs::write(&log.path, content).unwrap();
+        let error = FileAudit::open(&log.path).unwrap_err();
+        assert!(error.to_string().starts_with("it holds something else than an audit log"), "{content}: {error}");
+        assert_eq!(fs::read_to_string(&log.path).unwrap(), content);
+    }
+    fs::write(&log.path, vec![b'x'; 20 * 1024 * 1024]).unwrap();
+    assert!(FileAudit::open(&log.path).is_err());
+    for path in [log.path.parent().unwrap(), Path::new("/dev/null"), &log.path.join("below")] {
+        assert!(FileAudit::open(path).is_err(), "{}", path.display());
+    }
+    assert!(rotate(log.path.with_extension("none")).is_err());
+    assert!(verify(&[log.path.with_extension("none")], &[]).is_err());
+    fs::write(&log.path, "").unwrap();
+    assert_eq!(rotate(&log.path).unwrap(), None);
+    log.verify(&[]).unwrap();
+}
+
+#[tokio::test]
+async fn a_long_last_line_is_found() {
+    let log = Log::new();
+    let file = FileAudit::open(&log.path).unwrap();
+    for length in [70_000, 300_000] {
+        file.append(&entry(&"x".repeat(length))).await.unwrap();
+    }
+    assert_eq!(log.append().await.position, 3);
+    log.verify(&[]).unwrap();
+}
