@@ -8,6 +8,7 @@ use crate::approver::Approver;
 use crate::audit::{AuditLog, TracingAudit};
 use crate::cache::{Cache, NoCache};
 use crate::clock::{Clock, SystemClock};
+use crate::gate::journal::Journal;
 use crate::gate::step::{Listener, Step};
 use crate::gate::store::{RequestStore, Room};
 use crate::gate::{Gate, Inner};
@@ -89,8 +90,20 @@ impl GateBuilder {
         let Self { backend, approver, cache, audit, clock, listener, settings } = self;
         let index = TitleIndex::new(Arc::clone(&backend), Arc::clone(&clock));
         let (store, posted, deciding) = (RequestStore::default(), Mutex::default(), tokio::sync::Mutex::default());
-        let inner =
-            Inner { backend, approver, cache, audit, clock, index, store, posted, deciding, listener, settings };
+        let inner = Inner {
+            backend,
+            approver,
+            cache,
+            audit,
+            journal: Journal::default(),
+            clock,
+            index,
+            store,
+            posted,
+            deciding,
+            listener,
+            settings,
+        };
         Gate { inner: Arc::new(inner) }
     }
 }

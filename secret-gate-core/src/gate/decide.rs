@@ -32,14 +32,14 @@ impl BallotBox for Inner {
                 continue;
             }
             let mut next = self.decided(&record.question, &decision);
-            match self.audit.append(&record.audit_entry(&next, self.clock.now())).await {
+            let entry = record.audit_entry(&next, self.clock.now());
+            match self.journal.write(self.audit.as_ref(), &entry).await {
                 Ok(anchor) => next = next.recorded(anchor),
+                // a no stands all the same; a yes that is not written down is none
+                Err(error) if decision.verdict == Verdict::Deny => self.journal.owe(entry, &error),
                 Err(error) => {
                     tracing::error!(request_id = %id, ?error, "a decision can't be written to the audit log");
-                    // a no stands all the same; a yes that is not written down is none
-                    if matches!(decision.verdict, Verdict::Approve(_)) {
-                        return Err(CastError::NotRecorded);
-                    }
+                    return Err(CastError::NotRecorded);
                 }
             }
             if self.step(&record, Phase::Pending, next.clone())

@@ -2,6 +2,7 @@
 
 mod builder;
 mod decide;
+mod journal;
 mod once;
 mod pin;
 mod release;
@@ -27,6 +28,7 @@ use crate::sync::lock;
 use crate::{Error, FieldKind, RequestId, SecretBackend};
 
 use builder::Settings;
+use journal::Journal;
 use pin::{FoundItem, Target};
 use request::{Phase, Record, State};
 use step::Listener;
@@ -80,6 +82,7 @@ struct Inner {
     approver: Arc<dyn Approver>,
     cache: Arc<dyn Cache>,
     audit: Arc<dyn AuditLog>,
+    journal: Journal,
     clock: Arc<dyn Clock>,
     index: TitleIndex,
     store: RequestStore,
@@ -326,9 +329,7 @@ impl Inner {
 
     /// Writes down a step that stands whether or not it can be written: one that allows nothing.
     async fn note(&self, record: &Record, state: &State) {
-        if let Err(error) = self.audit.append(&record.audit_entry(state, self.clock.now())).await {
-            tracing::error!(request_id = %record.question.id, ?error, "an audit entry is lost");
-        }
+        self.journal.note(self.audit.as_ref(), record.audit_entry(state, self.clock.now())).await;
     }
 
     /// Lets a request expire whose time has come.

@@ -145,7 +145,8 @@ impl Inner {
             return Err(Error::NotApproved);
         }
         let released = State::Released(approval.clone());
-        let anchor = self.audit.append(&record.audit_entry(&released, self.clock.now())).await?;
+        let entry = record.audit_entry(&released, self.clock.now());
+        let anchor = self.journal.write(self.audit.as_ref(), &entry).await?;
         if !self.step(record, Phase::Releasing, released.recorded(anchor)) {
             return Err(Error::Internal("the request changed under its release"));
         }

@@ -156,7 +156,8 @@ impl Inner {
         // before anything that may hang: whatever happens, the request ends in time
         tokio::spawn(expire_in_time(Arc::downgrade(self), id.clone(), question.expires_at));
         let posting = async {
-            let audit = self.audit.append(&record.audit_entry(&State::Pending, question.asked_at)).await?;
+            let entry = record.audit_entry(&State::Pending, question.asked_at);
+            let audit = self.journal.write(self.audit.as_ref(), &entry).await?;
             let shown = Question { audit, ..(*question).clone() };
             let ballot = Ballot::new(id.clone(), Arc::clone(self) as _);
             Ok::<_, Error>(self.approver.ask(Arc::new(shown), ballot).await?)
@@ -170,9 +171,7 @@ impl Inner {
                 if !matches!(error, Error::Audit { .. }) {
                     let mut entry = record.audit_entry(&State::Pending, self.clock.now());
                     entry.event = AuditEvent::Undelivered;
-                    if let Err(error) = self.audit.append(&entry).await {
-                        tracing::error!(request_id = %id, ?error, "an audit entry is lost");
-                    }
+                    self.journal.note(self.audit.as_ref(), entry).await;
                 }
                 self.tell(&record, &State::Pending, AuditEvent::Undelivered);
                 return Err(error);

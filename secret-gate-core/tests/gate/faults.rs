@@ -42,6 +42,26 @@ async fn what_can_not_be_written_down_does_not_happen() {
 }
 
 #[tokio::test]
+async fn what_stands_unwritten_is_written_before_anything_else() {
+    use AuditEvent::{Asked, Denied, Withdrawn};
+    let test = TestGate::new(ScriptedApprover::new());
+    let (denied, withdrawn) = (test.submit("database").await, test.submit("cookies").await);
+    test.audit.fail_on(Some(Denied));
+    test.decide(&denied, Decision::deny("Ann")).await.unwrap();
+    let at = test.clock.now();
+    test.clock.advance(Duration::from_secs(60));
+    test.gate.withdraw(&withdrawn.token).await.unwrap();
+    // a log that owes a line takes no other
+    assert!(matches!(test.gate.submit(Request::new("deploy-key")).await, Err(Error::Audit { .. })));
+    assert_eq!(test.human.count(), 2);
+
+    test.audit.fail_on(None);
+    test.submit("deploy-key").await;
+    assert_eq!(test.audit.events(), [Asked, Asked, Denied, Withdrawn, Asked]);
+    assert_eq!(test.audit.entries()[2].at, at, "with the time at which it happened");
+}
+
+#[tokio::test]
 async fn a_failed_read_leaves_the_token_unspent() {
     let test = TestGate::new(ScriptedApprover::new());
     let token = test.approved("database").await;
