@@ -21,7 +21,7 @@ use secret_gate_doubles::{ConnectDouble, TelegramDouble};
 use serde_json::{Value, json};
 
 pub use http::{Answer, Http, wire};
-pub use process::{Client, Ended, Environment, Running, misconfigured, run_client, spawn_client};
+pub use process::{Client, Ended, Environment, Running, SERVER, misconfigured, run_client, spawn_client};
 
 /// The human, who also is the chat that the questions go to.
 pub const ANN: i64 = 42;
@@ -169,7 +169,17 @@ pub async fn server(
     telegram: &TelegramDouble,
     change: impl FnOnce(&mut Environment) + Send,
 ) -> Running {
-    Running::start(|env| {
+    server_by(&[SERVER], connect, telegram, change).await
+}
+
+/// The same, started through a program that becomes the server.
+pub async fn server_by(
+    program: &[&str],
+    connect: &ConnectDouble,
+    telegram: &TelegramDouble,
+    change: impl FnOnce(&mut Environment) + Send,
+) -> Running {
+    Running::start_by(program, |env| {
         for (name, value) in working(connect, telegram) {
             env.insert(name, value);
         }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::PATIENCE;
 
-const SERVER: &str = env!("CARGO_BIN_EXE_secret-gate-server");
+pub const SERVER: &str = env!("CARGO_BIN_EXE_secret-gate-server");
 
 /// Environment variables.
 pub type Environment = BTreeMap<String, String>;
@@ -29,11 +29,17 @@ pub struct Running {
 impl Running {
     /// Starts the server on a free port of loopback and waits until it listens.
     pub async fn start(change: impl FnOnce(&mut Environment) + Send) -> Self {
+        Self::start_by(&[SERVER], change).await
+    }
+
+    /// The same, through a program that becomes the server. `SERVER` names it in there.
+    pub async fn start_by(program: &[&str], change: impl FnOnce(&mut Environment) + Send) -> Self {
         let mut env: Environment = [("PORT", "0"), ("BIND_ADDRESS", "127.0.0.1"), ("LOG_FORMAT", "json")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
+        env.insert("SERVER".to_owned(), SERVER.to_owned());
         change(&mut env);
-        let mut child = command(SERVER, &env).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command(program[0], &env).args(&program[1..]).stdout(Stdio::null()).spawn().unwrap();
         let (sender, lines) = watch::channel(Vec::new());
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         let reading = tokio::spawn(async move {
@@ -64,7 +70,7 @@ impl Running {
         self.lines.borrow().join("\n")
     }
 
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         let pid = self.child.id().expect("a server that has not ended");
         Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
     }
@@ -72,6 +78,11 @@ impl Running {
     /// Tells it to stop, as a container's runtime does.
     pub fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    /// Ends it at once, as a crash does.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// Waits for its end; returns the exit code and all of stderr.
