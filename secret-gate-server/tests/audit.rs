@@ -1,6 +1,6 @@
 //! The audit log of the real server: whole through crashes and a full disk, and witnessed by the chat.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod support;
 
