@@ -15,9 +15,11 @@ use crate::{SecretValue, Use};
 pub struct SearchRequest {
     /// What to look for in titles, case-insensitively.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(pattern = r"\S", required = true, examples("payment")))]
     pub query: String,
     /// How many results to give at most: below 1 means 10, above 100 means 100.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(examples(10)))]
     pub limit: i64,
 }
 
@@ -67,12 +69,16 @@ pub struct SearchResponse {
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct SearchResult {
     /// The item's title.
+    #[cfg_attr(feature = "openapi", schema(examples("Payment provider")))]
     pub secret_name: String,
     /// The vault's name.
+    #[cfg_attr(feature = "openapi", schema(examples("Accounts")))]
     pub vault_name: String,
     /// How good the match is, from 0 to 1.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1, examples(0.9)))]
     pub score: f64,
     /// How it matches: `exact`, `prefix`, `contains` or `fuzzy`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(exact|prefix|contains|fuzzy)$", examples("prefix")))]
     pub match_type: String,
 }
 
@@ -83,10 +89,11 @@ pub struct SearchResult {
 pub struct FieldsRequest {
     /// Title or id of the item, or a secret reference.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(pattern = r"\S", required = true, examples("Payment provider")))]
     pub secret_name: String,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("Accounts")))]
     pub vault: Option<String>,
 }
 
@@ -111,9 +118,11 @@ pub struct FieldsResponse {
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct FieldInfo {
     /// The name to ask for it by.
+    #[cfg_attr(feature = "openapi", schema(examples("credential")))]
     pub label: String,
     /// What it holds, in the backend's word, such as `CONCEALED`.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(examples("CONCEALED")))]
     pub kind: String,
 }
 
@@ -124,35 +133,35 @@ pub struct FieldInfo {
 pub struct AccessRequest {
     /// Title or id of the item, or a secret reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("Payment provider")))]
     pub secret_name: Option<String>,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("Accounts")))]
     pub vault: Option<String>,
     /// Labels of the fields asked for; the whole item where absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 200, examples(json!(["credential"]))))]
     pub fields: Option<Vec<String>>,
     /// Several secrets under one approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 20))]
     pub secrets: Option<Vec<WantedSecret>>,
     /// The requester's name for its machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("ci-runner-01")))]
     pub machine: Option<String>,
     /// Why the secret is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("settle the invoices of May")))]
     pub reason: Option<String>,
     /// The program that asks, with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("invoicing 1.2")))]
     pub agent: Option<String>,
     /// The folder it works in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("/srv/invoicing")))]
     pub working_dir: Option<String>,
     /// What the value is for. Without it the requester gets the value.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
@@ -160,7 +169,10 @@ pub struct AccessRequest {
     pub intended_use: Option<Use>,
     /// How long the requester would keep the grant, such as `1h`; at most `24h`, more is cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(nullable = false, pattern = r"^(0|([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+)$", examples("1h"))
+    )]
     pub duration: Option<String>,
 }
 
@@ -171,6 +183,7 @@ pub struct AccessRequest {
 pub struct WantedSecret {
     /// Title or id of the item, or a secret reference.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(pattern = r"\S", required = true, examples("Payment provider")))]
     pub secret_name: String,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,7 +191,7 @@ pub struct WantedSecret {
     pub vault: Option<String>,
     /// Labels of the fields asked for; the whole item where absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 200, examples(json!(["credential"]))))]
     pub fields: Option<Vec<String>>,
 }
 
@@ -188,6 +201,7 @@ pub struct WantedSecret {
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct AccessResponse {
     /// 256 random bits in hexadecimal digits; redeems the request, once. Secret.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{64}$"))]
     pub token: String,
     /// Names the request; not secret.
     #[serde(default, deserialize_with = "unreadable_as_default")]
@@ -195,11 +209,11 @@ pub struct AccessResponse {
     pub request_id: String,
     /// Where to ask how the request stands.
     #[serde(default, deserialize_with = "unreadable_as_default")]
-    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(required = true, format = "uri"))]
     pub status_url: String,
     /// Until when the request can be approved and redeemed (RFC 3339).
     #[serde(default, deserialize_with = "unreadable_as_default")]
-    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(required = true, format = DateTime))]
     pub expires_at: String,
     /// What to do next, in a sentence.
     #[serde(default, deserialize_with = "unreadable_as_default")]
@@ -260,7 +274,7 @@ pub struct StatusResponse {
     pub message: String,
     /// Where to redeem the request; only while that is possible.
     #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, format = "uri"))]
     pub secret_url: Option<String>,
     /// What the approval allows, for requests with a `use`.
     #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
@@ -294,6 +308,7 @@ pub struct GrantInfo {
     #[serde(rename = "use")]
     pub allowed: Use,
     /// When it ends (RFC 3339).
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub expires_at: String,
     /// Whether it ends after one use.
     pub once: bool,
@@ -337,10 +352,14 @@ impl Serialize for Revealed {
 pub struct WatchRequest {
     /// The tokens of the requests to watch, at most 256.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required = true, min_items = 1, max_items = 256))]
     pub tokens: Vec<String>,
     /// How long to hold the answer while nothing changes, such as `30s`; at most 60 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(nullable = false, pattern = r"^(0|[0-9]{1,4}ms|[1-5]?[0-9](\.[0-9]{1,3})?s|60s|1m)$", examples("30s"))
+    )]
     pub wait: Option<String>,
 }
 
@@ -368,6 +387,7 @@ pub struct WatchChange {
     /// Its token, as given.
     pub token: String,
     /// `revoked`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^revoked$"))]
     pub status: String,
 }
 
@@ -383,13 +403,15 @@ impl fmt::Debug for WatchChange {
 #[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
 pub struct ErrorResponse {
     /// What went wrong, for programs.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z_]+$", examples("not_found")))]
     pub error: String,
     /// What went wrong, for people.
+    #[cfg_attr(feature = "openapi", schema(examples("There is no such item.")))]
     pub message: String,
     /// With `not_found` for a name: items that come close, best first, at most five. Absent where a path or a token is
     /// what was not found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 5))]
     pub suggestions: Option<Vec<Candidate>>,
     /// With `ambiguous`: the items that the name could mean.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
