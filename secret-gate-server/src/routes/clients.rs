@@ -11,9 +11,27 @@ use crate::App;
 use crate::error::ApiError;
 use crate::extract::Path;
 
+/// The operating systems that there are clients for.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a shape, never a value")]
+enum Os {
+    Linux,
+    Darwin,
+}
+
+/// The processors that there are clients for.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a shape, never a value")]
+enum Arch {
+    Amd64,
+    Arm64,
+}
+
 /// Download the client
 #[utoipa::path(get, path = "/client/{os}/{arch}", tag = "client",
-    params(("os" = String, Path, description = "linux or darwin"), ("arch" = String, Path, description = "amd64 or arm64")),
+    params(("os" = inline(Os), Path), ("arch" = inline(Arch), Path)),
     responses((status = 200, description = "the client", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 400, description = "invalid_os, invalid_arch, invalid_path", body = ErrorResponse),
         (status = 404, description = "not_found", body = ErrorResponse)))]
@@ -46,7 +64,7 @@ pub(super) async fn download(
 
 /// Download the client for Linux
 #[utoipa::path(get, path = "/client/{arch}", tag = "client",
-    params(("arch" = String, Path, description = "amd64 or arm64")),
+    params(("arch" = inline(Arch), Path)),
     responses((status = 200, description = "the client", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 400, description = "invalid_arch, invalid_path", body = ErrorResponse),
         (status = 404, description = "not_found", body = ErrorResponse)))]

@@ -21,9 +21,11 @@ const MAX_LIMIT: i64 = 100;
 #[utoipa::path(post, path = "/search", tag = "look-ups", request_body = SearchRequest, security((), ("key" = [])),
     responses((status = 200, description = "the matches, best first", body = SearchResponse),
         (status = 400, description = "missing_query, invalid_json", body = ErrorResponse),
-        (status = 401, description = "unauthorized", body = ErrorResponse),
+        (status = 401, description = "unauthorized", body = ErrorResponse,
+            headers(("WWW-Authenticate" = String))),
         (status = 413, description = "too_large", body = ErrorResponse),
-        (status = 429, description = "too_many_requests", body = ErrorResponse),
+        (status = 429, description = "too_many_requests", body = ErrorResponse,
+            headers(("Retry-After" = u32, description = "seconds"))),
         (status = 502, description = "backend_unavailable", body = ErrorResponse)))]
 pub(super) async fn search(
     State(app): State<App>,
@@ -48,11 +50,13 @@ pub(super) async fn search(
 #[utoipa::path(post, path = "/fields", tag = "look-ups", request_body = FieldsRequest, security((), ("key" = [])),
     responses((status = 200, description = "the fields", body = FieldsResponse),
         (status = 400, description = "missing_fields, invalid_json", body = ErrorResponse),
-        (status = 401, description = "unauthorized", body = ErrorResponse),
+        (status = 401, description = "unauthorized", body = ErrorResponse,
+            headers(("WWW-Authenticate" = String))),
         (status = 404, description = "not_found", body = ErrorResponse),
         (status = 409, description = "ambiguous", body = ErrorResponse),
         (status = 413, description = "too_large", body = ErrorResponse),
-        (status = 429, description = "too_many_requests", body = ErrorResponse),
+        (status = 429, description = "too_many_requests", body = ErrorResponse,
+            headers(("Retry-After" = u32, description = "seconds"))),
         (status = 502, description = "backend_unavailable", body = ErrorResponse)))]
 pub(super) async fn fields(
     State(app): State<App>,

@@ -33,13 +33,19 @@ const MAX_WATCHED: usize = 256;
 ///
 /// Answers once a human can see the question. Then ask for its status until it is decided.
 #[utoipa::path(post, path = "/request", tag = "requests", request_body = AccessRequest, security((), ("key" = [])),
-    responses((status = 202, description = "a human can see the question", body = AccessResponse),
+    responses((status = 202, description = "a human can see the question", body = AccessResponse,
+            links(
+                ("look" = (operation_id = "status", parameters(("token" = "$response.body#/token")))),
+                ("redeem" = (operation_id = "secret", parameters(("token" = "$response.body#/token")))),
+                ("take_back" = (operation_id = "withdraw", parameters(("token" = "$response.body#/token")))))),
         (status = 400, description = "missing_fields, unknown_field, too_long_to_show, invalid_use, invalid_duration, invalid_reference, invalid_json", body = ErrorResponse),
-        (status = 401, description = "unauthorized", body = ErrorResponse),
+        (status = 401, description = "unauthorized", body = ErrorResponse,
+            headers(("WWW-Authenticate" = String))),
         (status = 404, description = "not_found", body = ErrorResponse),
         (status = 409, description = "ambiguous", body = ErrorResponse),
         (status = 413, description = "too_large", body = ErrorResponse),
-        (status = 429, description = "too_many_requests", body = ErrorResponse),
+        (status = 429, description = "too_many_requests", body = ErrorResponse,
+            headers(("Retry-After" = u32, description = "seconds"))),
         (status = 500, description = "internal_error", body = ErrorResponse),
         (status = 502, description = "backend_unavailable, notification_failed", body = ErrorResponse)))]
 pub(super) async fn create(
@@ -105,12 +111,12 @@ fn wanted(secret: WantedSecret) -> Wanted {
 #[into_params(parameter_in = Query)]
 pub(super) struct Wait {
     /// Hold the answer until the state changes, such as `30s`; at most 60 s.
-    #[param(nullable = false, required = false)]
+    #[param(nullable = false, required = false, pattern = r"^(0|[0-9]{1,4}ms|[1-5]?[0-9](\.[0-9]{1,3})?s|60s|1m)$")]
     wait: Option<String>,
 }
 
 /// Ask how a request stands
-#[utoipa::path(get, path = "/status/{token}", tag = "requests", params(("token" = String, Path), Wait),
+#[utoipa::path(get, path = "/status/{token}", tag = "requests", params(("token" = String, Path, pattern = "^[0-9a-f]{64}$"), Wait),
     responses((status = 200, description = "how it stands", body = StatusResponse),
         (status = 400, description = "invalid_duration, invalid_query, missing_token", body = ErrorResponse),
         (status = 404, description = "not_found", body = ErrorResponse)))]
@@ -164,7 +170,7 @@ fn status_response(standing: &Standing, secret_url: impl Fn() -> String) -> Stat
 /// Redeem an approved request
 ///
 /// However many calls race, exactly one gets the values.
-#[utoipa::path(get, path = "/secret/{token}", tag = "requests", params(("token" = String, Path)),
+#[utoipa::path(get, path = "/secret/{token}", tag = "requests", params(("token" = String, Path, pattern = "^[0-9a-f]{64}$")),
     responses((status = 200, description = "the values, once", body = SecretResponse),
         (status = 400, description = "missing_token", body = ErrorResponse),
         (status = 403, description = "not_approved", body = ErrorResponse),
@@ -217,7 +223,7 @@ fn to_wiped_json(response: &SecretResponse) -> serde_json::Result<Bytes> {
 /// Take a request back
 ///
 /// A pending request is withdrawn, an approved or released one revoked. The token is enough, no key is needed.
-#[utoipa::path(delete, path = "/request/{token}", tag = "requests", params(("token" = String, Path)),
+#[utoipa::path(delete, path = "/request/{token}", tag = "requests", params(("token" = String, Path, pattern = "^[0-9a-f]{64}$")),
     responses((status = 204, description = "taken back, or ended before"),
         (status = 400, description = "missing_token", body = ErrorResponse),
         (status = 404, description = "not_found", body = ErrorResponse)))]
