@@ -57,7 +57,7 @@ pub struct ExactCommand {
     pub sha256: String,
     /// SHA-256 of the script, where the program is the interpreter of one, 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, pattern = "^[0-9A-Fa-f]{64}$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9A-Fa-f]{64}$"))]
     pub script_sha256: Option<String>,
     /// Environment variable to field label.
     pub env: BTreeMap<String, String>,
@@ -96,18 +96,18 @@ impl ExactCommand {
 pub struct ExactHost {
     /// The user to log in as; the client's own user name where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, pattern = r"^[^\s@-][^\s@]*$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\s@-][^\s@]*$"))]
     pub user: Option<String>,
     /// Host name or address.
     #[cfg_attr(feature = "openapi", schema(pattern = r"^[^\s@-][^\s@]*$", examples("db.internal.example")))]
     pub host: String,
     /// TCP port; 22 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, minimum = 1, maximum = 65535))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 65535))]
     pub port: Option<u16>,
     /// The command to run there; a shell where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, min_length = 1))]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1))]
     pub command: Option<String>,
 }
 

@@ -1,4 +1,6 @@
 //! The HTTP API's JSON types, shared by server and client. Shapes only, no behaviour.
+//!
+//! What a request leaves out may be null as well, as older clients write it; answers hold no null.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +21,7 @@ pub struct SearchRequest {
     pub query: String,
     /// How many results to give at most: below 1 means 10, above 100 means 100.
     #[serde(default, deserialize_with = "null_as_default")]
-    #[cfg_attr(feature = "openapi", schema(examples(10)))]
+    #[cfg_attr(feature = "openapi", schema(nullable, examples(10)))]
     pub limit: i64,
 }
 
@@ -93,7 +95,7 @@ pub struct FieldsRequest {
     pub secret_name: String,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("Accounts")))]
+    #[cfg_attr(feature = "openapi", schema(examples("Accounts")))]
     pub vault: Option<String>,
 }
 
@@ -133,46 +135,42 @@ pub struct FieldInfo {
 pub struct AccessRequest {
     /// Title or id of the item, or a secret reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("Payment provider")))]
+    #[cfg_attr(feature = "openapi", schema(examples("Payment provider")))]
     pub secret_name: Option<String>,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("Accounts")))]
+    #[cfg_attr(feature = "openapi", schema(examples("Accounts")))]
     pub vault: Option<String>,
     /// Labels of the fields asked for; the whole item where absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 200, examples(json!(["credential"]))))]
+    #[cfg_attr(feature = "openapi", schema(max_items = 200, examples(json!(["credential"]))))]
     pub fields: Option<Vec<String>>,
     /// Several secrets under one approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 20))]
+    #[cfg_attr(feature = "openapi", schema(max_items = 20))]
     pub secrets: Option<Vec<WantedSecret>>,
     /// The requester's name for its machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("ci-runner-01")))]
+    #[cfg_attr(feature = "openapi", schema(examples("ci-runner-01")))]
     pub machine: Option<String>,
     /// Why the secret is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("settle the invoices of May")))]
+    #[cfg_attr(feature = "openapi", schema(examples("settle the invoices of May")))]
     pub reason: Option<String>,
     /// The program that asks, with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("invoicing 1.2")))]
+    #[cfg_attr(feature = "openapi", schema(examples("invoicing 1.2")))]
     pub agent: Option<String>,
     /// The folder it works in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, examples("/srv/invoicing")))]
+    #[cfg_attr(feature = "openapi", schema(examples("/srv/invoicing")))]
     pub working_dir: Option<String>,
     /// What the value is for. Without it the requester gets the value.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub intended_use: Option<Use>,
     /// How long the requester would keep the grant, such as `1h`; at most `24h`, more is cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "openapi",
-        schema(nullable = false, pattern = r"^(0|([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+)$", examples("1h"))
-    )]
+    #[cfg_attr(feature = "openapi", schema(pattern = r"^(0|([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+)$", examples("1h")))]
     pub duration: Option<String>,
 }
 
@@ -187,11 +185,10 @@ pub struct WantedSecret {
     pub secret_name: String,
     /// Name or id of the vault; all vaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub vault: Option<String>,
     /// Labels of the fields asked for; the whole item where absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 200, examples(json!(["credential"]))))]
+    #[cfg_attr(feature = "openapi", schema(max_items = 200, examples(json!(["credential"]))))]
     pub fields: Option<Vec<String>>,
 }
 
@@ -358,7 +355,7 @@ pub struct WatchRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(nullable = false, pattern = r"^(0|[0-9]{1,4}ms|[1-5]?[0-9](\.[0-9]{1,3})?s|60s|1m)$", examples("30s"))
+        schema(pattern = r"^(0|[0-9]{1,4}ms|[1-5]?[0-9](\.[0-9]{1,3})?s|60s|1m)$", examples("30s"))
     )]
     pub wait: Option<String>,
 }
