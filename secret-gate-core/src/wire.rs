@@ -170,7 +170,10 @@ pub struct AccessRequest {
     pub intended_use: Option<Use>,
     /// How long the requester would keep the grant, such as `1h`; at most `24h`, more is cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(pattern = r"^(0|([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+)$", examples("1h")))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = r"^(|0|([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+)$", examples("1h"))
+    )]
     pub duration: Option<String>,
 }
 
