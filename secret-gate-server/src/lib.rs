@@ -16,6 +16,7 @@
 //! ```
 
 pub mod config;
+mod connections;
 mod error;
 mod extract;
 pub mod identity;
@@ -26,29 +27,31 @@ mod openapi;
 mod ready;
 mod routes;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::RequestExt as _;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::extract::{DefaultBodyLimit, MatchedPath, RawPathParams, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use secret_gate_core::Gate;
+use secret_gate_core::{Gate, Token};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use tracing::Instrument as _;
 
 use crate::error::ApiError;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::ready::ReadinessCheck;
 
+pub use connections::raise_file_limit;
 pub use limits::Limits;
 
 /// How long a server that is told to stop goes on with what is under way; reading a secret takes up to 30 s.
@@ -57,11 +60,15 @@ const GRACE: Duration = Duration::from_secs(40);
 /// How long the last answers have to leave.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
+/// The id of a call, in its answer and in the lines of the log that belong to it.
+const CALL_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Serves a gate over HTTP.
 #[derive(Debug)]
 pub struct Server {
     app: AppState,
     cleanup_interval: Duration,
+    max_connections: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -109,7 +116,11 @@ impl Server {
             stopping: CancellationToken::new(),
             under_way: TaskTracker::new(),
         };
-        Self { app, cleanup_interval: Duration::from_secs(5 * 60) }
+        Self {
+            app,
+            cleanup_interval: Duration::from_secs(5 * 60),
+            max_connections: connections::DEFAULT_MAX_CONNECTIONS,
+        }
     }
 
     /// Who may ask, and where requests really come from.
@@ -140,33 +151,43 @@ impl Server {
         self
     }
 
+    /// How many connections there may be at once, 4,096 where nothing is said; others wait until one ends. Never more
+    /// than the limit on open files leaves room for, see [`raise_file_limit`].
+    #[must_use]
+    pub const fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = max;
+        self
+    }
+
     /// Serves until `stop` is ready; then finishes what is under way, answers who waits, and returns. Connections whose
-    /// call never comes to its end are left to whoever drops the runtime.
+    /// call has not come to its end by then, within 40 s, are closed.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// None for now: a listener that fails is tried again, and the log says so.
     pub async fn serve(
         self,
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let Self { app, cleanup_interval } = self;
-        let stopping = app.stopping.clone();
+        let Self { app, cleanup_interval, max_connections } = self;
+        let room = connections::room_for_connections();
+        if room < max_connections {
+            tracing::warn!(connections = room, "the limit on open files keeps connections below {max_connections}");
+        }
+        let max = max_connections.min(room).max(1);
         let (router, app) = router(app);
-        let under_way = app.clone();
-        let cleanup = tokio::spawn(clean_up(app, cleanup_interval));
-        let until_stopped = async move {
+        let _cleanup = AbortOnDropHandle::new(tokio::spawn(clean_up(app.clone(), cleanup_interval)));
+        let until_stopped = async {
             stop.await;
-            stopping.cancel();
+            app.stopping.cancel();
         };
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let served = axum::serve(listener, service).with_graceful_shutdown(until_stopped);
-        let served = tokio::select! {
-            served = served.into_future() => served,
-            () = all_answered(&under_way) => Ok(()),
-        };
-        cleanup.abort();
-        served
+        let accepting = connections::accept(listener, max, router, app.stopping.clone());
+        let (mut open, ()) = tokio::join!(accepting, until_stopped);
+        tokio::select! {
+            () = connections::all_ended(&mut open) => {}
+            () = all_answered(&app) => {}
+        }
+        Ok(())
     }
 
     /// The API's description, OpenAPI 3.0.3.
@@ -191,29 +212,55 @@ fn router(mut app: AppState) -> (Router, App) {
         .layer(DefaultBodyLimit::max(extract::MAX_BODY))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .layer(middleware::from_fn_with_state(app.clone(), log_answer))
+        .layer(middleware::from_fn_with_state(app.clone(), log_call))
         .with_state(app.clone());
     (router, app)
 }
 
-/// One line in the log for each answer, with the route's template: the path itself can hold a token.
-async fn log_answer(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Gives each call an id, and the log one line for each answer, with the route's template: the path itself can hold a
+/// token.
+async fn log_call(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let _under_way = app.under_way.token();
-    let started = Instant::now();
-    let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("none", |path| path.as_str());
-    let response = next.run(request).await;
-    let (status, took) = (response.status().as_u16(), started.elapsed());
-    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(%method, route, status, took_ms, "answered");
-    app.metrics.count_answer(route, status, took);
+    let call_id = random_id();
+    let span = logging::call(&call_id);
+    let answered = async {
+        let started = Instant::now();
+        if let Ok(params) = request.extract_parts::<RawPathParams>().await {
+            log_whom_it_concerns(&app.gate, &params);
+        }
+        let method = request.method().clone();
+        let matched = request.extensions().get::<MatchedPath>().cloned();
+        let route = matched.as_ref().map_or("none", |path| path.as_str());
+        let response = next.run(request).await;
+        let (status, took) = (response.status().as_u16(), started.elapsed());
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(%method, route, status, took_ms, "answered");
+        app.metrics.count_answer(route, status, took);
+        response
+    };
+    let mut response = answered.instrument(span).await;
+    // whatever id the client sent: two calls must never share one
+    response.headers_mut().extend(HeaderValue::try_from(call_id).ok().map(|id| (CALL_ID, id)));
     response
 }
 
-/// Returns when the server was told to stop and has nothing under way any more, whoever still holds a connection open.
+/// The token in the path stays out of the log; the id of its request, which opens nothing, takes its place.
+fn log_whom_it_concerns(gate: &Gate, params: &RawPathParams) {
+    let token = params.iter().find(|(name, _)| *name == "token");
+    if let Some(standing) = token.and_then(|(_, token)| gate.standing(&Token::presented(token)).ok()) {
+        logging::concerns(&standing.request_id);
+    }
+}
+
+/// 64 random bits in hex; all zero where the system has none to give, and then no request can be made anyway.
+fn random_id() -> String {
+    let mut bytes = [0_u8; 8];
+    getrandom::fill(&mut bytes).unwrap_or_default();
+    hex::encode(bytes)
+}
+
+/// Returns when a server that was told to stop has nothing under way any more, whoever still holds a connection open.
 async fn all_answered(app: &App) {
-    app.stopping.cancelled().await;
     app.under_way.close();
     if tokio::time::timeout(GRACE, app.under_way.wait()).await.is_err() {
         tracing::warn!("some calls were not answered before the end");

@@ -49,6 +49,7 @@ fn report(failure: &dyn std::error::Error) {
 
 fn run() -> Result<(), Failure> {
     logging::start(LogFormat::from_env()?)?;
+    secret_gate_server::raise_file_limit();
     let config = Config::from_env()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(config));

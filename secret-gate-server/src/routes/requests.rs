@@ -23,6 +23,7 @@ use super::{Asking, duration, grant_info, rfc3339, wait};
 use crate::App;
 use crate::error::ApiError;
 use crate::extract::{Json, Path, Query};
+use crate::logging::concerns;
 
 /// The shortest time that a requester can ask to keep a grant for.
 const MIN_KEEP: Duration = Duration::from_secs(1);
@@ -55,6 +56,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Answer<AccessResponse>), ApiError> {
     app.limits.count_request(&requester)?;
     let submitted = app.gate.submit(request(body, requester)?).await?;
+    concerns(&submitted.request_id);
     let token = submitted.token.expose().to_owned();
     let answer = AccessResponse {
         status_url: format!("{}/status/{token}", app.base_url),

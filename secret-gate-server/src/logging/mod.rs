@@ -1,11 +1,24 @@
 //! The log: to stderr, as text on a terminal and as JSON otherwise, without secrets at any level.
+//!
+//! A line of JSON is one flat object with `timestamp` (RFC 3339, UTC), `level`, `target` and `message`; `call_id` where
+//! it was written during an HTTP call, which is answered with the same id as `X-Request-Id`; `request_id` where the
+//! call concerns a request of the gate, whose id stands in the message on the phone too; and what the line itself has
+//! to tell, in members of its own.
+
+mod json;
 
 use std::io::IsTerminal as _;
 
+use secret_gate_core::RequestId;
+use tracing::Span;
 use tracing_subscriber::filter::{FilterFn, filter_fn};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+/// The target of the span around an HTTP call.
+const CALL: &str = "secret_gate::call";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +58,22 @@ pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error>> {
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(json::FlatJson).boxed(),
     };
-    // what stands in for an audit file can't be turned off by a log level
-    let level = level.add_directive("audit=info".parse()?);
+    // what stands in for an audit file can't be turned off by a log level; nor can the ids, which are no lines
+    let level = level.add_directive("audit=info".parse()?).add_directive(format!("{CALL}=info").parse()?);
     tracing_subscriber::registry().with(lines.with_filter(level).with_filter(without_urls())).try_init()?;
     Ok(())
+}
+
+/// The span around an HTTP call: whatever is logged inside carries this id.
+pub(crate) fn call(call_id: &str) -> Span {
+    tracing::info_span!(target: CALL, "call", call_id, request_id = tracing::field::Empty)
+}
+
+/// Says which request of the gate the call under way concerns: the lines from now on carry its id.
+pub(crate) fn concerns(request: &RequestId) {
+    Span::current().record("request_id", request.as_str());
 }
 
 /// An error and its causes in one line; each says only its own part.
