@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -101,4 +103,66 @@ async fn a_phone_is_not_flooded_with_questions() {
     assert_eq!(one_more().await.status, 202);
     assert_eq!(one_more().await.status, 429);
     assert_eq!(world.open_requests().await, 2);
+}
+
+/// The seconds after which a refused call may come again.
+fn retry_after(refused: &Answer) -> u64 {
+    assert_eq!((refused.status, refused.code()), (429, "too_many_requests"), "{refused:?}");
+    refused.header("retry-after").parse().unwrap()
+}
+
+#[tokio::test]
+async fn who_comes_again_after_the_time_told_is_let_in_and_who_comes_sooner_is_not() {
+    let world = World::with(|env| {
+        env.insert("MAX_REQUESTS_PER_MINUTE".into(), "60".into());
+        env.insert("MAX_LOOKUPS_PER_MINUTE".into(), "60".into());
+    })
+    .await;
+    for path in ["/request", "/fields"] {
+        let unknown = json!({"secret_name": "no such thing"});
+        let ask = || world.http.post(path, &unknown);
+        // one that was refused may be let in at once when a second has gone by since the first; two in a row tell
+        let mut in_a_row = Vec::new();
+        let mut let_in = 0;
+        while in_a_row.len() < 2 {
+            let answer = ask().await;
+            if answer.status == 429 {
+                in_a_row.push(retry_after(&answer));
+            } else {
+                assert_eq!(answer.status, 404, "{answer:?}");
+                let_in += 1;
+                in_a_row.clear();
+            }
+        }
+        assert!(let_in >= 60, "{path}: {let_in}");
+        assert_eq!(in_a_row, [1, 1], "{path}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(ask().await.status, 404, "{path}");
+    }
+    assert!(world.telegram.messages().is_empty());
+}
+
+#[tokio::test]
+async fn who_has_too_many_questions_open_is_told_when_the_first_of_them_ends() {
+    let world = World::with(|env| {
+        env.insert("MAX_PENDING_PER_REQUESTER".into(), "2".into());
+        env.insert("REQUEST_TTL".into(), "5s".into());
+    })
+    .await;
+    let first = world.ask_for_db().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.ask_for_db().await;
+    let one_more = || async { world.http.post("/request", &json!({"secret_name": "db"})).await };
+    let wait = retry_after(&one_more().await);
+    assert!((1..=3).contains(&wait), "{wait}: the first has at most 3 s left");
+    assert_eq!(world.telegram.messages().len(), 2, "a refusal pings nobody");
+
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    let asked = world.asked(&one_more().await);
+    assert_eq!(world.status(&first).await["status"], "expired");
+    // the next to end is the second, and not the one that was just asked
+    let wait = retry_after(&one_more().await);
+    assert!((1..=2).contains(&wait), "{wait}");
+    assert_eq!(world.telegram.messages().len(), 3);
+    assert_eq!(world.status(&asked).await["status"], "pending");
 }

@@ -269,6 +269,12 @@ impl Gate {
         }
     }
 
+    /// How many requests wait for a decision.
+    #[must_use]
+    pub fn pending_requests(&self) -> usize {
+        self.inner.store.pending()
+    }
+
     /// How many requests are open: pending, or approved and not yet redeemed.
     #[must_use]
     pub fn open_requests(&self) -> usize {

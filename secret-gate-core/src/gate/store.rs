@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
@@ -36,22 +36,27 @@ pub(crate) struct Room {
     pub(crate) per_requester: usize,
 }
 
-/// Why a request could not be kept.
+/// Why a request could not be kept, and how long until the first of the questions in its way ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    InAll,
-    ForRequester,
+    InAll(Duration),
+    ForRequester(Duration),
 }
 
 impl Inner {
-    fn check_room(&self, requester: &Requester, room: Room) -> Result<(), NoRoom> {
-        let pending = || self.records.values().filter(|kept| kept.record.state.phase() == Phase::Pending);
+    fn check_room(&self, requester: &Requester, room: Room, now: SystemTime) -> Result<(), NoRoom> {
+        // one whose time has run out can't be answered any more, whether or not it is known to have expired
+        let is_pending = |record: &&Record| record.state.phase() == Phase::Pending && !record.has_expired(now);
+        let pending = || self.records.values().map(|kept| &kept.record).filter(is_pending);
         if pending().count() >= room.in_all {
-            return Err(NoRoom::InAll);
+            return Err(NoRoom::InAll(first_end(pending(), now)));
         }
         let identity = requester.identity();
-        let same = pending().filter(|kept| kept.record.question.requester.identity() == identity);
-        if same.count() >= room.per_requester { Err(NoRoom::ForRequester) } else { Ok(()) }
+        let same = || pending().filter(|record| record.question.requester.identity() == identity);
+        if same().count() >= room.per_requester {
+            return Err(NoRoom::ForRequester(first_end(same(), now)));
+        }
+        Ok(())
     }
 
     fn remove(&mut self, id: &RequestId) {
@@ -61,16 +66,22 @@ impl Inner {
     }
 }
 
+/// How long until the first of these can't be answered any more; very long where there is none.
+fn first_end<'a>(records: impl Iterator<Item = &'a Record>, now: SystemTime) -> Duration {
+    let first = records.map(|record| record.question.expires_at).min();
+    first.and_then(|end| end.duration_since(now).ok()).unwrap_or(Duration::MAX)
+}
+
 impl RequestStore {
     /// Says whether another request of this requester could be kept.
-    pub(crate) fn check_room(&self, requester: &Requester, room: Room) -> Result<(), NoRoom> {
-        lock(&self.inner).check_room(requester, room)
+    pub(crate) fn check_room(&self, requester: &Requester, room: Room, now: SystemTime) -> Result<(), NoRoom> {
+        lock(&self.inner).check_room(requester, room, now)
     }
 
     /// Keeps a new request, unless too many wait for a decision.
     pub(crate) fn insert(&self, record: Record, token: TokenDigest, room: Room) -> Result<(), NoRoom> {
         let mut inner = lock(&self.inner);
-        inner.check_room(&record.question.requester, room)?;
+        inner.check_room(&record.question.requester, room, record.question.asked_at)?;
         let id = record.question.id.clone();
         let phase = watch::Sender::new(record.state.phase());
         inner.tokens.insert(token, id.clone());
@@ -123,6 +134,11 @@ impl RequestStore {
             inner.remove(id);
         }
         ids
+    }
+
+    /// How many requests wait for a decision.
+    pub(crate) fn pending(&self) -> usize {
+        lock(&self.inner).records.values().filter(|kept| kept.record.state.phase() == Phase::Pending).count()
     }
 
     /// How many requests are open: pending, or approved and not yet redeemed.

@@ -25,7 +25,7 @@ const MAX_FIELDS: usize = 200;
 const DEFAULT_KEEP: Duration = Duration::from_secs(60 * 60);
 /// How long a grant can last at most.
 const MAX_KEEP: Duration = Duration::from_secs(24 * 60 * 60);
-/// When to try again while too many requests are open.
+/// When to try again at the latest while too many requests are open: any of them may be answered or withdrawn meanwhile.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// A question that a human can see.
@@ -50,7 +50,7 @@ impl Gate {
     /// the question does not reach a human. Nothing is left behind then.
     pub async fn submit(&self, request: Request) -> Result<Submitted, Error> {
         let inner = &self.inner;
-        inner.store.check_room(&request.requester, inner.settings.room)?;
+        inner.store.check_room(&request.requester, inner.settings.room, inner.clock.now())?;
         let pins = inner.resolve_all(&request).await?;
         self.ask(request, pins).await?.claim()
     }
@@ -200,10 +200,12 @@ async fn expire_in_time(gate: Weak<Inner>, id: RequestId, at: SystemTime) {
 
 impl From<NoRoom> for Error {
     fn from(full: NoRoom) -> Self {
-        let message = match full {
-            NoRoom::InAll => "too many requests are open; wait until some are answered",
-            NoRoom::ForRequester => "too many of your requests are open; wait until some are answered or withdraw them",
+        let (message, first_end) = match full {
+            NoRoom::InAll(first_end) => ("too many requests are open; wait until some are answered", first_end),
+            NoRoom::ForRequester(first_end) => {
+                ("too many of your requests are open; wait until some are answered or withdraw them", first_end)
+            }
         };
-        Self::TooManyRequests { message, retry_after: RETRY_AFTER }
+        Self::TooManyRequests { message, retry_after: first_end.min(RETRY_AFTER) }
     }
 }
