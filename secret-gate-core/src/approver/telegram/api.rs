@@ -15,7 +15,7 @@ use teloxide_core::types::{
 use teloxide_core::{Bot, RequestError};
 
 use super::builder::{Pace, TelegramError};
-use super::failure::Failure;
+use super::failure::{Failure, OnFailedCall};
 use crate::SecretValue;
 use crate::net::may_use_proxy;
 
@@ -35,6 +35,7 @@ pub(super) struct Api {
     chat: ChatId,
     me: UserId,
     pace: Pace,
+    on_failed_call: OnFailedCall,
 }
 
 /// What the chat is.
@@ -56,6 +57,7 @@ impl Api {
         chat: i64,
         api_url: &str,
         pace: Pace,
+        on_failed_call: OnFailedCall,
     ) -> Result<Self, TelegramError> {
         // `method_url` of teloxide pushes segments, so a slash at the end would be doubled
         let url: Url = api_url.trim_end_matches('/').parse().map_err(|_| TelegramError::ApiUrl)?;
@@ -75,7 +77,7 @@ impl Api {
         let polls = client(pace.poll + pace.call + SERVER_ERROR_NAP)?;
         let bot = |client| Bot::with_client(token.expose(), client).set_api_url(url);
         let (calls, polls) = (bot.clone()(calls), bot(polls));
-        Ok(Self { calls, polls, token: Arc::new(token), chat: ChatId(chat), me, pace })
+        Ok(Self { calls, polls, token: Arc::new(token), chat: ChatId(chat), me, pace, on_failed_call })
     }
 
     pub(super) const fn chat(&self) -> ChatId {
@@ -99,8 +101,9 @@ impl Api {
         loop {
             let call = self.calls.send_message(self.chat, html).parse_mode(ParseMode::Html);
             let call = call.link_preview_options(no_preview()).reply_markup(buttons.clone());
-            let sent = tokio::time::timeout_at(deadline, call).await.map_err(|_| Failure::Silent(limit))?;
-            match sent.map_err(|error| self.failure(&error)) {
+            let sent = tokio::time::timeout_at(deadline, call).await;
+            let sent = sent.map_err(|_| Failure::Silent(limit)).and_then(|sent| sent.map_err(|e| self.failure(&e)));
+            match self.counted("sendMessage", sent) {
                 Ok(message) => return Ok(message.id),
                 Err(Failure::RetryAfter(wait)) if !second && tokio::time::Instant::now() + wait < deadline => {
                     second = true;
@@ -114,7 +117,8 @@ impl Api {
     /// Rewrites a message, and takes its buttons away.
     pub(super) async fn edit(&self, message: MessageId, html: &str) -> Result<(), Failure> {
         let call = self.calls.edit_message_text(self.chat, message, html).parse_mode(ParseMode::Html);
-        self.within(call.link_preview_options(no_preview()).reply_markup(InlineKeyboardMarkup::default())).await?;
+        let call = call.link_preview_options(no_preview()).reply_markup(InlineKeyboardMarkup::default());
+        self.within("editMessageText", call).await?;
         Ok(())
     }
 
@@ -126,13 +130,15 @@ impl Api {
         entities: Vec<MessageEntity>,
     ) -> Result<(), Failure> {
         let call = self.calls.edit_message_text(self.chat, message, text).entities(entities);
-        self.within(call.link_preview_options(no_preview()).reply_markup(InlineKeyboardMarkup::default())).await?;
+        let call = call.link_preview_options(no_preview()).reply_markup(InlineKeyboardMarkup::default());
+        self.within("editMessageText", call).await?;
         Ok(())
     }
 
     /// Tells the presser what came of it.
     pub(super) async fn answer(&self, press: CallbackQueryId, text: &str, loud: bool) -> Result<(), Failure> {
-        self.within(self.calls.answer_callback_query(press).text(text).show_alert(loud)).await?;
+        let call = self.calls.answer_callback_query(press).text(text).show_alert(loud);
+        self.within("answerCallbackQuery", call).await?;
         Ok(())
     }
 
@@ -142,20 +148,20 @@ impl Api {
         let call = self.polls.get_updates().limit(100).timeout(seconds);
         let call = call.allowed_updates([AllowedUpdate::CallbackQuery]);
         let call = if let Some(offset) = offset { call.offset(offset) } else { call };
-        call.await.map_err(|error| self.failure(&error))
+        self.counted("getUpdates", call.await.map_err(|error| self.failure(&error)))
     }
 
     /// Confirms what was heard so far.
     pub(super) async fn confirm(&self, offset: Option<i32>) -> Result<(), Failure> {
         let call = self.calls.get_updates().limit(1).timeout(0).allowed_updates([AllowedUpdate::CallbackQuery]);
         let call = if let Some(offset) = offset { call.offset(offset) } else { call };
-        self.within(call).await?;
+        self.within("getUpdates", call).await?;
         Ok(())
     }
 
     /// Removes a webhook, which would take the presses away from us; those that wait stay.
     pub(super) async fn delete_webhook(&self) -> Result<(), Failure> {
-        self.within(self.calls.delete_webhook().drop_pending_updates(false)).await?;
+        self.within("deleteWebhook", self.calls.delete_webhook().drop_pending_updates(false)).await?;
         Ok(())
     }
 
@@ -163,23 +169,34 @@ impl Api {
     pub(super) async fn chat_kind(&self) -> Result<ChatKind, Failure> {
         let limit = self.pace.call;
         let call = self.calls.get_chat(self.chat);
-        match tokio::time::timeout(limit, call).await.map_err(|_| Failure::Silent(limit))? {
-            Ok(chat) if chat.is_private() => Ok(ChatKind::Private),
-            Ok(chat) if chat.is_channel() => Ok(ChatKind::Channel),
-            Ok(_) => Ok(ChatKind::Group),
+        let kind = match tokio::time::timeout(limit, call).await {
+            Ok(Ok(chat)) if chat.is_private() => Ok(ChatKind::Private),
+            Ok(Ok(chat)) if chat.is_channel() => Ok(ChatKind::Channel),
+            Ok(Ok(_)) => Ok(ChatKind::Group),
             // a server of another version, whose answer lacks or adds something that does not matter here
-            Err(error) => read_chat_kind(&error).ok_or_else(|| self.failure(&error)),
-        }
+            Ok(Err(error)) => read_chat_kind(&error).ok_or_else(|| self.failure(&error)),
+            Err(_) => Err(Failure::Silent(limit)),
+        };
+        self.counted("getChat", kind)
     }
 
-    async fn within<T, C>(&self, call: C) -> Result<T, Failure>
+    async fn within<T, C>(&self, method: &'static str, call: C) -> Result<T, Failure>
     where
         C: IntoFuture<Output = Result<T, RequestError>, IntoFuture: Send>,
         T: Send,
     {
         let limit = self.pace.call;
-        let answer = tokio::time::timeout(limit, call.into_future()).await.map_err(|_| Failure::Silent(limit))?;
-        answer.map_err(|error| self.failure(&error))
+        let answer = tokio::time::timeout(limit, call.into_future()).await.map_err(|_| Failure::Silent(limit));
+        self.counted(method, answer.and_then(|answer| answer.map_err(|error| self.failure(&error))))
+    }
+
+    /// Tells whoever counts if the call failed.
+    fn counted<T>(&self, method: &'static str, answer: Result<T, Failure>) -> Result<T, Failure> {
+        // "not modified" says that there was nothing to do
+        if answer.as_ref().is_err_and(|failure| *failure != Failure::NotModified) {
+            self.on_failed_call.tell(method);
+        }
+        answer
     }
 
     fn failure(&self, error: &RequestError) -> Failure {
@@ -189,7 +206,7 @@ impl Api {
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls: _, polls: _, token: _, chat, me, pace } = self;
+        let Self { calls: _, polls: _, token: _, chat, me, pace, on_failed_call: _ } = self;
         f.debug_struct("Api").field("chat", chat).field("me", me).field("pace", pace).finish_non_exhaustive()
     }
 }

@@ -1,12 +1,14 @@
 //! What a Telegram approver needs to know, and its start.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use teloxide_core::types::UserId;
 
 use super::TelegramApprover;
 use super::api::Api;
+use super::failure::OnFailedCall;
 use crate::SecretValue;
 
 /// Why a Telegram approver can't start. No message holds the token.
@@ -69,12 +71,13 @@ pub struct TelegramBuilder {
     api_url: String,
     approvers: Option<BTreeSet<u64>>,
     pub(super) pace: Pace,
+    on_failed_call: OnFailedCall,
 }
 
 impl TelegramBuilder {
     pub(super) fn new(token: SecretValue, chat: i64) -> Self {
         let api_url = teloxide_core::net::TELEGRAM_API_URL.to_owned();
-        Self { token, chat, api_url, approvers: None, pace: Pace::default() }
+        Self { token, chat, api_url, approvers: None, pace: Pace::default(), on_failed_call: OnFailedCall::default() }
     }
 
     /// Where the Bot API is; `https://api.telegram.org` unless a self-hosted one is used.
@@ -102,13 +105,20 @@ impl TelegramBuilder {
         self
     }
 
+    /// Called once for every call to Telegram that failed, background polls and edits included, with the method's name
+    /// such as `sendMessage`. For counting: it runs in the task that made the call, and should return at once.
+    pub fn on_failed_call(mut self, told: Arc<dyn Fn(&'static str) + Send + Sync>) -> Self {
+        self.on_failed_call = OnFailedCall::new(told);
+        self
+    }
+
     /// Starts the approver: from here on it listens for presses, in a task of the current tokio runtime, until it is
     /// stopped or dropped. Makes no call itself; see [`check`](crate::Approver::check) for whether it works.
     ///
     /// # Errors
     /// [`TelegramError`] when something here can't be right.
     pub fn start(self) -> Result<TelegramApprover, TelegramError> {
-        let Self { token, chat, api_url, approvers, pace } = self;
+        let Self { token, chat, api_url, approvers, pace, on_failed_call } = self;
         let me = bot_id(token.expose()).ok_or(TelegramError::Token)?;
         if chat == 0 {
             return Err(TelegramError::Chat);
@@ -117,7 +127,7 @@ impl TelegramBuilder {
             return Err(TelegramError::ApiUrl);
         }
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| TelegramError::NoRuntime)?;
-        let api = Api::new(token, UserId(me), chat, &api_url, pace)?;
+        let api = Api::new(token, UserId(me), chat, &api_url, pace, on_failed_call)?;
         Ok(TelegramApprover::listen(api, approvers, runtime))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use teloxide_core::{ApiError, RequestError};
@@ -31,6 +32,28 @@ pub(super) enum Failure {
     Broken(String),
     /// No answer in time.
     Silent(Duration),
+}
+
+/// Who is told of calls that failed, if anybody.
+#[derive(Clone, Default)]
+pub(super) struct OnFailedCall(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
+
+impl OnFailedCall {
+    pub(super) const fn new(told: Arc<dyn Fn(&'static str) + Send + Sync>) -> Self {
+        Self(Some(told))
+    }
+
+    pub(super) fn tell(&self, method: &'static str) {
+        if let Some(told) = &self.0 {
+            told(method);
+        }
+    }
+}
+
+impl fmt::Debug for OnFailedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnFailedCall").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Failure {

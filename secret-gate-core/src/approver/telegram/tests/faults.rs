@@ -56,6 +56,31 @@ async fn what_to_do_when_asking_fails() {
 }
 
 #[tokio::test]
+async fn every_call_that_failed_is_told_once() {
+    let failed = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&failed);
+    let scene = Scene::with(|builder| builder.on_failed_call(Arc::new(move |method| lock(&told).push(method)))).await;
+    let times = |method: &str| lock(&failed).iter().filter(|failed| **failed == method).count();
+    let faults = scene.telegram.faults();
+    faults.status("getChat", 400, 1);
+    scene.approver.check().await.unwrap_err();
+    scene.approver.check().await.unwrap();
+    faults.too_many_requests("sendMessage", 1, 1);
+    let (posted, message) = scene.ask("asked").await;
+    faults.drop_answer("getUpdates", 1);
+    faults.html("answerCallbackQuery", 200, 1);
+    let press = scene.telegram.press(message.message_id, "Approve", ANN).await.unwrap();
+    scene.told(&press).await;
+    faults.html("editMessageText", 200, 2);
+    posted.show(&Outcome::Denied { by: "x".into() });
+    scene.telegram.wait_edit(message.message_id, |_| true).await.unwrap();
+    let counts = ["getChat", "sendMessage", "answerCallbackQuery", "editMessageText"].map(times);
+    assert_eq!(counts, [1, 1, 1, 2]);
+    until(|| times("getUpdates") == 1).await;
+    assert_eq!(times("deleteWebhook"), 0);
+}
+
+#[tokio::test]
 async fn a_short_pause_is_waited_for() {
     let scene = Scene::new().await;
     scene.telegram.faults().too_many_requests("sendMessage", 1, 1);
