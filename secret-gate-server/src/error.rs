@@ -11,7 +11,7 @@ use secret_gate_core::wire::ErrorResponse;
 use crate::logging::chain;
 
 /// An error answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
     body: Box<ErrorResponse>,

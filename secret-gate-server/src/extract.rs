@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -16,7 +17,32 @@ pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// JSON whatever the Content-Type says, at most [`MAX_BODY`].
+/// A body as it was sent, whole, at most [`MAX_BODY`].
+pub(crate) struct Raw(pub(crate) Bytes);
+
+impl Raw {
+    /// What it says, as JSON whatever the Content-Type says.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.0).map_err(|error| {
+            ApiError::bad_request("invalid_json", format!("The body is not the JSON expected: {error}."))
+        })
+    }
+}
+
+impl FromRequest<App> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        tokio::select! {
+            body = Bytes::from_request(request, app) => Ok(Self(body?)),
+            () = tokio::time::sleep(BODY_PATIENCE) => Err(ApiError::broken_body()),
+            // nobody waits for the rest of a call that has not been made yet
+            () = app.stopping.cancelled() => Err(ApiError::broken_body()),
+        }
+    }
+}
+
+/// The JSON in a [`Raw`] body.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -24,15 +50,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let body = tokio::select! {
-            body = axum::body::Bytes::from_request(request, app) => body?,
-            () = tokio::time::sleep(BODY_PATIENCE) => return Err(ApiError::broken_body()),
-            // nobody waits for the rest of a call that has not been made yet
-            () = app.stopping.cancelled() => return Err(ApiError::broken_body()),
-        };
-        serde_json::from_slice(&body).map(Json).map_err(|error| {
-            ApiError::bad_request("invalid_json", format!("The body is not the JSON expected: {error}."))
-        })
+        Raw::from_request(request, app).await?.json().map(Self)
     }
 }
 

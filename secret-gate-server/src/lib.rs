@@ -19,6 +19,7 @@ pub mod config;
 mod connections;
 mod error;
 mod extract;
+mod idempotency;
 pub mod identity;
 mod limits;
 pub mod logging;
@@ -47,6 +48,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::Instrument as _;
 
 use crate::error::ApiError;
+use crate::idempotency::Idempotency;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::ready::ReadinessCheck;
@@ -89,6 +91,7 @@ struct AppState {
     client_dir: PathBuf,
     identity: Identity,
     limits: Limits,
+    idempotency: Idempotency,
     ready: ReadinessCheck,
     metrics: Metrics,
     openapi: serde_json::Value,
@@ -110,6 +113,7 @@ impl Server {
                 NonZeroU32::new(config::DEFAULT_REQUESTS_PER_MINUTE).unwrap_or(NonZeroU32::MIN),
                 NonZeroU32::new(config::DEFAULT_LOOKUPS_PER_MINUTE).unwrap_or(NonZeroU32::MIN),
             ),
+            idempotency: Idempotency::default(),
             ready: ReadinessCheck::default(),
             metrics: Metrics::new(),
             openapi: serde_json::Value::Null,
@@ -272,6 +276,7 @@ async fn clean_up(app: App, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
         app.gate.sweep();
+        app.idempotency.sweep(&app.gate);
         app.limits.sweep();
         app.metrics.upkeep();
     }

@@ -1,4 +1,5 @@
 //! Who asks: keys, what a broker's word is worth, and limits that no header evades.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that calls them")]
 
 mod support;
 

@@ -14,7 +14,7 @@ use secret_gate_core::wire::{
     AccessRequest, AccessResponse, Ended, ErrorResponse, Revealed, SecretResponse, Status, StatusResponse,
     WantedSecret, WatchChange, WatchRequest, WatchResponse,
 };
-use secret_gate_core::{Outcome, Release, ReleasedItem, Request, Requester, Said, Standing, Token, Wanted};
+use secret_gate_core::{Outcome, Release, ReleasedItem, Request, Requester, Said, Standing, Submitted, Token, Wanted};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use zeroize::Zeroizing;
@@ -22,7 +22,8 @@ use zeroize::Zeroizing;
 use super::{Asking, duration, grant_info, rfc3339, wait};
 use crate::App;
 use crate::error::ApiError;
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Path, Query, Raw};
+use crate::idempotency::{Call, Key};
 use crate::logging::concerns;
 
 /// The shortest time that a requester can ask to keep a grant for.
@@ -33,17 +34,17 @@ const MAX_WATCHED: usize = 256;
 /// Ask for secrets
 ///
 /// Answers once a human can see the question. Then ask for its status until it is decided.
-#[utoipa::path(post, path = "/request", tag = "requests", request_body = AccessRequest, security((), ("key" = [])),
+#[utoipa::path(post, path = "/request", tag = "requests", params(Key), request_body = AccessRequest, security((), ("key" = [])),
     responses((status = 202, description = "a human can see the question", body = AccessResponse,
             links(
                 ("look" = (operation_id = "status", parameters(("token" = "$response.body#/token")))),
                 ("redeem" = (operation_id = "secret", parameters(("token" = "$response.body#/token")))),
                 ("take_back" = (operation_id = "withdraw", parameters(("token" = "$response.body#/token")))))),
-        (status = 400, description = "missing_fields, unknown_field, too_long_to_show, invalid_use, invalid_duration, invalid_reference, invalid_json", body = ErrorResponse),
+        (status = 400, description = "missing_fields, unknown_field, too_long_to_show, invalid_use, invalid_duration, invalid_reference, invalid_json, invalid_idempotency_key", body = ErrorResponse),
         (status = 401, description = "unauthorized", body = ErrorResponse,
             headers(("WWW-Authenticate" = String))),
         (status = 404, description = "not_found", body = ErrorResponse),
-        (status = 409, description = "ambiguous", body = ErrorResponse),
+        (status = 409, description = "ambiguous, idempotency_conflict", body = ErrorResponse),
         (status = 413, description = "too_large", body = ErrorResponse),
         (status = 429, description = "too_many_requests", body = ErrorResponse,
             headers(("Retry-After" = u32, description = "seconds"))),
@@ -52,20 +53,30 @@ const MAX_WATCHED: usize = 256;
 pub(super) async fn create(
     State(app): State<App>,
     Asking(requester): Asking,
-    Json(body): Json<AccessRequest>,
+    key: Option<Key>,
+    body: Raw,
 ) -> Result<(StatusCode, Answer<AccessResponse>), ApiError> {
+    let asked = body.json()?;
     app.limits.count_request(&requester)?;
-    let submitted = app.gate.submit(request(body, requester)?).await?;
+    let call = key.map(|key| Call::new(&requester, &key, &body.0));
+    let request = request(asked, requester)?;
+    let answer = match call {
+        None => accepted(&app, &app.gate.submit(request).await?),
+        Some(call) => accepted(&app, &*app.idempotency.submit(call, request, &app.gate, &app.under_way).await?),
+    };
+    Ok((StatusCode::ACCEPTED, Answer(answer)))
+}
+
+fn accepted(app: &App, submitted: &Submitted) -> AccessResponse {
     concerns(&submitted.request_id);
     let token = submitted.token.expose().to_owned();
-    let answer = AccessResponse {
+    AccessResponse {
         status_url: format!("{}/status/{token}", app.base_url),
         token,
         request_id: submitted.request_id.to_string(),
         expires_at: rfc3339(submitted.expires_at),
         message: "The question is before a human. Ask status_url until they have decided.".to_owned(),
-    };
-    Ok((StatusCode::ACCEPTED, Answer(answer)))
+    }
 }
 
 fn request(body: AccessRequest, requester: Requester) -> Result<Request, ApiError> {
