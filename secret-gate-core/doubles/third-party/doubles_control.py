@@ -7,7 +7,7 @@ import sys
 import urllib.request
 
 # Proxies of the environment must not get in between.
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def arguments(description):
@@ -30,7 +30,7 @@ def control(url, path, order=None):
     request = urllib.request.Request(
         f"{url}/control/{path}", data=body, headers={"content-type": "application/json"}
     )
-    with _direct.open(request, timeout=10) as answer:
+    with direct.open(request, timeout=10) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
