@@ -46,6 +46,8 @@ mod duration;
 mod error;
 mod gate;
 mod grant;
+#[cfg(feature = "exec")]
+pub mod exec;
 #[cfg(any(feature = "onepassword", feature = "client"))]
 mod http;
 mod index;

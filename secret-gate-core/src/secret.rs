@@ -39,24 +39,33 @@ impl SecretValue {
     /// Copies `text` into locked pages; wiping the original is up to the caller.
     #[must_use]
     pub fn copy_of(text: &str) -> Self {
+        Self::copy_of_bytes(text.as_bytes())
+    }
+
+    /// For use within the crate, where the bytes are not taken for text.
+    pub(crate) fn copy_of_bytes(bytes: &[u8]) -> Self {
         let page = region::page::size();
         // Whole pages that nothing else shares: locks do not nest, so a shared page would be unlocked by its neighbour.
-        let span = text.len().max(1).next_multiple_of(page);
+        let span = bytes.len().max(1).next_multiple_of(page);
         let mut buffer = vec![0_u8; span + page - 1].into_boxed_slice();
         let start = buffer.as_ptr().align_offset(page).min(page - 1);
         let lock = lock_pages(buffer.get(start..start + span).unwrap_or_default());
-        if let Some(target) = buffer.get_mut(start..start + text.len()) {
-            target.copy_from_slice(text.as_bytes());
+        if let Some(target) = buffer.get_mut(start..start + bytes.len()) {
+            target.copy_from_slice(bytes);
         }
-        Self { lock, buffer, start, len: text.len() }
+        Self { lock, buffer, start, len: bytes.len() }
     }
 
     /// The value itself. Every call is a place to look at when asking where a secret can leak.
     #[must_use]
     pub fn expose(&self) -> &str {
-        let bytes = self.buffer.get(self.start..self.start + self.len).unwrap_or_default();
         // always UTF-8: the bytes were copied from a `str`
-        std::str::from_utf8(bytes).unwrap_or_default()
+        std::str::from_utf8(self.expose_bytes()).unwrap_or_default()
+    }
+
+    /// The bytes of the value, without a look at each of them on the way.
+    pub(crate) fn expose_bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..self.start + self.len).unwrap_or_default()
     }
 
     /// Length in bytes; says nothing else about the value.
