@@ -188,3 +188,124 @@ async fn readiness_says_which_part_is_missing() {
     );
     world.server.line(|line| line.contains("not ready") && line.contains("connect-sync")).await;
 }
+
+/// The schema behind a reference, or the schema itself.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let Some(reference) = schema["$ref"].as_str() else { return schema };
+    document.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference} leads nowhere"))
+}
+
+fn body_schema<'a>(document: &'a Value, template: &str) -> &'a Value {
+    resolved(document, &document["paths"][template]["post"]["requestBody"]["content"]["application/json"]["schema"])
+}
+
+/// A body for each path that takes one, which is answered with 200 or 202.
+fn sound_bodies() -> [(&'static str, Value); 4] {
+    [
+        ("/search", json!({"query": "db"})),
+        ("/fields", json!({"secret_name": "db"})),
+        ("/request", json!({"secret_name": "db"})),
+        ("/watch", json!({"tokens": ["00ff"]})),
+    ]
+}
+
+#[tokio::test]
+async fn null_is_taken_where_the_document_says_so_and_only_there() {
+    let world = World::start().await;
+    let document = Server::openapi();
+    for (template, sound) in sound_bodies() {
+        let schema = body_schema(&document, template);
+        for (member, described) in schema["properties"].as_object().unwrap() {
+            let mut body = sound.clone();
+            body[member] = Value::Null;
+            // one of two members is needed, which no schema of OpenAPI 3.0 can say
+            if template == "/request" && member == "secret_name" {
+                body["secrets"] = json!([{"secret_name": "db"}]);
+            }
+            let answer = world.http.post(template, &body).await;
+            let required = schema["required"].as_array().is_some_and(|all| all.contains(&json!(member)));
+            assert_eq!(described["nullable"] == true, !required, "{template} {member}");
+            assert_eq!(answer.status < 300, !required, "{template} {member}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_bounds_of_the_document_are_the_servers() {
+    let world = World::start().await;
+    let document = Server::openapi();
+    let most = |template, member: &str| {
+        let bound = &body_schema(&document, template)["properties"][member]["maxItems"];
+        usize::try_from(bound.as_u64().unwrap()).unwrap()
+    };
+    // the member beside each list keeps the rest of the question as it should be
+    for (template, member, entry, beside, within) in [
+        ("/watch", "tokens", json!("00ff"), json!({}), 200),
+        ("/request", "secrets", json!({"secret_name": "db"}), json!({}), 202),
+        ("/request", "fields", json!("password"), json!({"secret_name": "db"}), 202),
+    ] {
+        let most = most(template, member);
+        for (length, status) in [(most, within), (most + 1, 400)] {
+            let mut body = beside.clone();
+            body[member] = vec![entry.clone(); length].into();
+            let answer = world.http.post(template, &body).await;
+            assert_eq!(answer.status, status, "{template} with {length} {member}: {answer:?}");
+        }
+    }
+    let port = &document["components"]["schemas"]["ExactHost"]["properties"]["port"];
+    let (least, most) = (port["minimum"].as_u64().unwrap(), port["maximum"].as_u64().unwrap());
+    for (port, status) in [(least, 202), (most, 202), (least - 1, 400), (most + 1, 400)] {
+        let body = json!({"secret_name": "db", "use": {"ssh": {"host": "prod", "port": port}}});
+        assert_eq!(world.http.post("/request", &body).await.status, status, "port {port}");
+    }
+}
+
+#[tokio::test]
+async fn examples_and_words_of_the_document_are_taken() {
+    let world = World::start().await;
+    let document = Server::openapi();
+    for (template, sound) in sound_bodies() {
+        for (member, described) in body_schema(&document, template)["properties"].as_object().unwrap() {
+            let Some(example) = described.get("example") else { continue };
+            let mut body = sound.clone();
+            body[member] = example.clone();
+            let answer = world.http.post(template, &body).await;
+            let accepted = answer.status < 300 || ["not_found", "unknown_field"].contains(&answer.code());
+            assert!(accepted, "{template} {member}: {answer:?}");
+        }
+    }
+    for parameter in document["paths"]["/client/{os}/{arch}"]["get"]["parameters"].as_array().unwrap() {
+        for word in parameter["schema"]["enum"].as_array().unwrap() {
+            let word = word.as_str().unwrap();
+            let path = if parameter["name"] == "os" { format!("{word}/amd64") } else { format!("linux/{word}") };
+            let answer = world.http.get(&format!("/client/{path}")).await;
+            assert_error(&answer, 404, "not_found", &path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn links_lead_from_a_request_to_its_end() {
+    let world = World::start().await;
+    let document = Server::openapi();
+    let asked = world.http.post("/request", &json!({"secret_name": "db"})).await;
+    let links = document["paths"]["/request"]["post"]["responses"]["202"]["links"].as_object().unwrap();
+    let mut followed = Vec::new();
+    for link in links.values() {
+        let pointer = link["parameters"]["token"].as_str().unwrap().trim_start_matches("$response.body#");
+        let token = asked.body.pointer(pointer).and_then(Value::as_str).unwrap();
+        let target = |method: &Method, template: &str| {
+            let operation = &document["paths"][template][method.as_str().to_lowercase()];
+            operation["operationId"] == link["operationId"]
+        };
+        let (method, template, _) = operations(&document)
+            .into_iter()
+            .find(|(method, template, _)| target(method, template))
+            .unwrap_or_else(|| panic!("{link} names no operation"));
+        let answer = world.http.send(world.http.call(method.clone(), &template.replace("{token}", token))).await;
+        followed.push(format!("{method} {template}: {}", answer.status));
+    }
+    followed.sort_unstable();
+    // nobody approved it
+    assert_eq!(followed, ["DELETE /request/{token}: 204", "GET /secret/{token}: 403", "GET /status/{token}: 200"]);
+}
