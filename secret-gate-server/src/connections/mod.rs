@@ -122,7 +122,9 @@ where
     });
     let mut http = http1::Builder::new();
     // this time runs from the end of a call on; the stream's own, shorter one begins with the next head
-    http.timer(TokioTimer::new()).header_read_timeout(IDLE_PATIENCE).max_buf_size(MAX_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE_PATIENCE);
+    // the buffer alone is no limit: what fills it with the last read may be longer
+    http.max_header_size(MAX_HEAD).max_buf_size(MAX_HEAD);
     let mut connection = pin!(http.serve_connection(stream, service));
     let served = tokio::select! {
         served = connection.as_mut() => served,

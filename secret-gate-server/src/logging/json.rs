@@ -99,3 +99,85 @@ impl Visit for Members {
         self.insert(field, format!("{value:?}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+    use tracing_subscriber::fmt::format::JsonFields;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::logging::{call, concerns};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines that this writes, without the time.
+    fn lines(write: impl FnOnce()) -> Vec<Value> {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+        let layer = layer.fmt_fields(JsonFields::new()).event_format(FlatJson);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), write);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let parse = |line: &str| {
+            let Value::Object(mut line) = serde_json::from_str(line).unwrap() else { panic!("no object: {line}") };
+            let time = line.remove("timestamp").unwrap();
+            humantime::parse_rfc3339(time.as_str().unwrap()).unwrap();
+            Value::Object(line)
+        };
+        text.lines().map(parse).collect()
+    }
+
+    #[test]
+    fn what_a_line_tells_keeps_its_kind_and_its_line() {
+        let target = module_path!();
+        let written = lines(|| {
+            tracing::info!(count = 3, negative = -1, share = 0.5, yes = true, text = "a\n\"b\"", debug = ?Some("c"), "two\nlines");
+            tracing::warn!(only = %"this");
+            tracing::info!(level = "mine", target = "mine", timestamp = "mine", "kept");
+        });
+        let expected = [
+            json!({"level": "INFO", "target": target, "message": "two\nlines", "count": 3, "negative": -1, "share": 0.5,
+                "yes": true, "text": "a\n\"b\"", "debug": "Some(\"c\")"}),
+            json!({"level": "WARN", "target": target, "message": "", "only": "this"}),
+            json!({"level": "INFO", "target": target, "message": "kept"}),
+        ];
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn only_the_ids_of_a_call_are_taken_from_around_a_line() {
+        let target = module_path!();
+        let id = |text: &str| secret_gate_core::RequestId::from(text.to_owned());
+        let written = lines(|| {
+            call("c1").in_scope(|| {
+                tracing::info!("before");
+                concerns(&id("r1"));
+                tracing::info_span!("other", token = "t").in_scope(|| tracing::info!("within"));
+                tracing::info!(request_id = "r2", "another");
+            });
+            tracing::info!("outside");
+        });
+        let expected = [
+            json!({"level": "INFO", "target": target, "message": "before", "call_id": "c1"}),
+            json!({"level": "INFO", "target": target, "message": "within", "call_id": "c1", "request_id": "r1"}),
+            json!({"level": "INFO", "target": target, "message": "another", "call_id": "c1", "request_id": "r2"}),
+            json!({"level": "INFO", "target": target, "message": "outside"}),
+        ];
+        assert_eq!(written, expected);
+    }
+}
