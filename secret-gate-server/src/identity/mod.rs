@@ -1,17 +1,18 @@
 //! Who asks: API keys, and the address behind trusted proxies.
 
+mod edit;
+mod keys;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 use secret_gate_core::Requester;
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
 use crate::error::ApiError;
+
+pub use edit::{EditError, add, line_of, remove};
+pub use keys::{KeysError, KeysFile};
 
 /// Tells who sends a request.
 #[derive(Debug, Default)]
@@ -72,129 +73,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// A file of lines `name sha256-of-key [broker]`, read again whenever it changes.
-///
-/// A file that can't be read or understood lets nobody in until it is mended, so that a slip of the pen never brings a
-/// revoked key back.
-#[derive(Debug)]
-pub struct KeysFile {
-    path: PathBuf,
-    loaded: Mutex<Loaded>,
-}
-
-#[derive(Debug)]
-struct Loaded {
-    stamp: Option<Stamp>,
-    keys: Arc<[Key]>,
-}
-
-/// What tells one state of the file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    len: u64,
-    inode: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Key {
-    name: String,
-    sha256: [u8; 32],
-    broker: bool,
-}
-
-/// Why a keys file can't be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeysError {
-    /// It can't be read.
-    #[error("{0}")]
-    Unreadable(#[from] std::io::Error),
-    /// A line is not of the form `name sha256-of-key [broker]`.
-    #[error("line {line} is not of the form: name sha256-of-key [broker]")]
-    Line {
-        /// Which, counting from 1.
-        line: usize,
-    },
-}
-
-impl KeysFile {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// When it can't be read or understood.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, KeysError> {
-        let path = path.into();
-        let (stamp, keys) = load(&path)?;
-        Ok(Self { path, loaded: Mutex::new(Loaded { stamp: Some(stamp), keys }) })
-    }
-
-    fn find(&self, presented: &str) -> Option<Key> {
-        let digest: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
-        let mut found = None;
-        // every key is compared, so that the time tells nothing of which one matched
-        for key in self.current().iter() {
-            if bool::from(key.sha256.ct_eq(&digest)) {
-                found = Some(key.clone());
-            }
-        }
-        found
-    }
-
-    fn current(&self) -> Arc<[Key]> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = stamp(&self.path).ok();
-        if stamp != loaded.stamp {
-            *loaded = match load(&self.path) {
-                Ok((stamp, keys)) => {
-                    tracing::info!(path = %self.path.display(), keys = keys.len(), "read the API keys again");
-                    Loaded { stamp: Some(stamp), keys }
-                }
-                Err(error) => {
-                    tracing::error!(path = %self.path.display(), %error, "the API keys can't be read; nobody is let in until they can");
-                    // until it changes: neither the disk nor the log is at the mercy of who asks
-                    Loaded { stamp, keys: Arc::default() }
-                }
-            };
-        }
-        Arc::clone(&loaded.keys)
-    }
-}
-
-fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let metadata = std::fs::metadata(path)?;
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Ok(Stamp { modified: metadata.modified().ok(), len: metadata.len(), inode })
-}
-
-fn load(path: &Path) -> Result<(Stamp, Arc<[Key]>), KeysError> {
-    // the stamp first: a change in between is then seen as one the next time
-    let stamp = stamp(path)?;
-    let text = std::fs::read_to_string(path)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.trim().starts_with('#'));
-    let keys: Result<Vec<Key>, KeysError> =
-        lines.map(|(at, line)| parse_line(line).ok_or(KeysError::Line { line: at + 1 })).collect();
-    Ok((stamp, keys?.into()))
-}
-
-fn parse_line(line: &str) -> Option<Key> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (name, sha256, broker) = match words.as_slice() {
-        [name, sha256] => (name, sha256, false),
-        [name, sha256, "broker"] => (name, sha256, true),
-        _ => return None,
-    };
-    let mut digest = [0_u8; 32];
-    hex::decode_to_slice(sha256, &mut digest).ok()?;
-    Some(Key { name: (*name).to_owned(), sha256: digest, broker })
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use sha2::{Digest as _, Sha256};
 
     use super::*;
 
@@ -258,15 +140,5 @@ mod tests {
         assert!(ask("Bearer k2").is_err());
         std::fs::write(&path, line("vm", "k2", "")).unwrap();
         assert!(ask("Bearer k2").is_ok());
-    }
-
-    #[test]
-    fn a_keys_file_that_says_nothing_clear_names_the_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys");
-        for bad in ["name\n", "name zz\n", "name abcd broker\n", "a b c d\n"] {
-            std::fs::write(&path, format!("# one\n{bad}")).unwrap();
-            assert!(KeysFile::open(&path).unwrap_err().to_string().starts_with("line 2 "), "{bad}");
-        }
     }
 }
