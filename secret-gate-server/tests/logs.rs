@@ -13,7 +13,7 @@ type Line = Map<String, Value>;
 /// Every line of a log, each with the members that all have.
 fn lines(log: &str) -> Vec<Line> {
     let parse = |line: &str| -> Line {
-        let line: Line = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let line: Line = serde_json::from_str(line).unwrap();
         for member in ["timestamp", "level", "target", "message"] {
             assert!(line[member].is_string(), "{member} in {line:?}");
         }
@@ -70,7 +70,7 @@ async fn each_answer_leads_to_its_line_and_each_request_to_all_of_its_own() {
     for (answer, status, route, request) in calls {
         let id = call_id(answer);
         let mut own = lines.iter().filter(|line| line.get("call_id").is_some_and(|found| *found == *id));
-        let answered = own.find(|line| line["message"] == "answered").unwrap_or_else(|| panic!("no line of {id}"));
+        let answered = own.find(|line| line["message"] == "answered").unwrap();
         let (found_status, found_route) = (answered["status"].as_u64(), answered["route"].as_str());
         assert_eq!((found_status, found_route), (Some(status), Some(route)), "{answered:?}");
         assert_eq!(u64::from(answer.status), status, "{answer:?}");
