@@ -14,21 +14,18 @@ if [ $# -eq 0 ]; then
     set -- --seed 1 --max-examples 50
 fi
 
-# What the server gets beside the usual: a client to hand out, and the keys.
-mkdir "$logs/clients"
-echo 'not a program' >"$logs/clients/client-linux-amd64"
-variables=CLIENT_DIR=$logs/clients
-if [ -n "${API_KEY:-}" ]; then
-    echo "fuzzer $(printf %s "$API_KEY" | sha256sum | cut -d ' ' -f 1)" >"$logs/keys"
-    variables="$variables API_KEYS_FILE=$logs/keys"
-    set -- "$@" --header "Authorization: Bearer $API_KEY"
-fi
-
 start_connect --items "$here/connect-items.json"
 start_telegram --auto approve
 start proxy "$venv/bin/python" "$here/recording_proxy.py" "$connect_url" "$logs/traffic"
-# shellcheck disable=SC2086 # two words are meant to be two
-start_server "$(exported proxy OP_CONNECT_HOST)" $variables
+
+# A client to hand out, and the key where one is wanted.
+mkdir "$logs/clients"
+echo 'not a program' >"$logs/clients/client-linux-amd64"
+if [ -n "${API_KEY:-}" ]; then
+    echo "fuzzer $(printf %s "$API_KEY" | sha256sum | cut -d ' ' -f 1)" >"$logs/keys"
+    set -- "$@" --header "Authorization: Bearer $API_KEY"
+fi
+start_server "$(exported proxy OP_CONNECT_HOST)" CLIENT_DIR="$logs/clients" ${API_KEY:+API_KEYS_FILE="$logs/keys"}
 
 "$venv/bin/python" "$here/drive_server.py" "$server_url" "$connect_url" "$connect_token"
 

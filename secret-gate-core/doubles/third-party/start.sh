@@ -4,7 +4,7 @@
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../../.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}
+target=$(CDPATH='' cd -- "${CARGO_TARGET_DIR:-$root/target}" && pwd)
 venv=$target/venv
 
 for program in connect-double telegram-double secret-gate-server; do
