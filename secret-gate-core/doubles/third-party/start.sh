@@ -86,7 +86,7 @@ start_server() {
     start server env -i OP_CONNECT_HOST="$host" OP_CONNECT_TOKEN="$connect_token" \
         TELEGRAM_API_URL="$telegram_url" TELEGRAM_BOT_TOKEN="$telegram_token" TELEGRAM_CHAT_ID=42 \
         BIND_ADDRESS=127.0.0.1 PORT=0 WEBHOOK_BASE_URL=http://127.0.0.1 LOG_FORMAT=json \
-        REQUEST_TTL=5s CLEANUP_INTERVAL=5s MAX_PENDING=10000 MAX_PENDING_PER_REQUESTER=10000 \
+        REQUEST_TTL=10s CLEANUP_INTERVAL=5s MAX_PENDING=10000 MAX_PENDING_PER_REQUESTER=10000 \
         MAX_REQUESTS_PER_MINUTE=1000000 MAX_LOOKUPS_PER_MINUTE=1000000 "$@" "$target/debug/secret-gate-server"
     server_url=http://$(found server '.*"listening".*"address":"\([^"]*\)".*')
 }
