@@ -13,8 +13,8 @@ use teloxide_core::{
     payloads::{AnswerCallbackQuerySetters, EditMessageTextSetters, GetUpdatesSetters, SendMessageSetters},
     requests::Requester,
     types::{
-        AllowedUpdate, CallbackQuery, CallbackQueryId, ChatId, InlineKeyboardButton, InlineKeyboardMarkup, Message,
-        MessageId, ParseMode, Update, UpdateKind,
+        AllowedUpdate, CallbackQuery, CallbackQueryId, ChatAction, ChatId, ChatMemberStatus, InlineKeyboardButton,
+        InlineKeyboardMarkup, Message, MessageId, ParseMode, Update, UpdateKind, UserId,
     },
 };
 
@@ -107,6 +107,52 @@ async fn a_question_is_asked_pressed_answered_and_edited() -> TestResult {
     assert!(matches!(same, Err(RequestError::Api(ApiError::MessageNotModified))));
     let unknown = bot.edit_message_text(CHAT, MessageId(999), "x").await;
     assert!(matches!(unknown, Err(RequestError::Api(ApiError::MessageToEditNotFound))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chat_can_be_looked_at_without_writing_to_it() -> TestResult {
+    let telegram = TelegramDouble::start().await?;
+    let (bot, group) = (bot(&telegram), ChatId(-1_000_042));
+    telegram.add_chat(ChatKind::Supergroup, group.0);
+    telegram.add_user(User::new(43, "Bob"));
+    telegram.add_member(group.0, User::new(44, "Cleo"));
+    let status = async |chat, user| Ok::<_, RequestError>(bot.get_chat_member(chat, UserId(user)).await?.status());
+    assert_eq!(status(group, 44).await?, ChatMemberStatus::Member);
+    assert_eq!(status(group, 43).await?, ChatMemberStatus::Left);
+    assert_eq!(status(group, 123_456).await?, ChatMemberStatus::Member, "the bot itself");
+    assert_eq!(status(CHAT, 42).await?, ChatMemberStatus::Member);
+    assert!(matches!(status(group, 45).await, Err(RequestError::Api(ApiError::UserNotFound))));
+    assert!(matches!(status(ChatId(-1), 44).await, Err(RequestError::Api(ApiError::ChatNotFound))));
+
+    let typing = async |chat| bot.send_chat_action(chat, ChatAction::Typing).await;
+    typing(group).await?;
+    telegram.restrict_bot(group.0);
+    assert!(complaint(typing(group).await).contains("not enough rights"));
+    assert!(complaint(bot.send_message(group, "x").await).contains("not enough rights"));
+    telegram.block_bot(CHAT.0);
+    assert!(matches!(typing(CHAT).await, Err(RequestError::Api(ApiError::BotBlocked))));
+    bot.get_chat(CHAT).await?;
+    assert!(telegram.messages().is_empty());
+
+    assert_eq!(bot.get_webhook_info().await?.url, None);
+    telegram.faults().set_webhook("https://example.com/hook");
+    let url = bot.get_webhook_info().await?.url;
+    assert_eq!(url.map(|url| url.to_string()), Some("https://example.com/hook".to_owned()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn being_added_to_a_group_is_told() -> TestResult {
+    let telegram = TelegramDouble::start().await?;
+    telegram.add_chat(ChatKind::Group, -7);
+    telegram.add_bot_to(-7, 42);
+    let updates = bot(&telegram).get_updates().await?;
+    let [Update { kind: UpdateKind::MyChatMember(change), .. }] = updates.as_slice() else {
+        return Err(format!("{updates:?}").into());
+    };
+    assert_eq!((change.chat.id, change.from.id), (ChatId(-7), UserId(42)));
+    assert!(change.new_chat_member.is_present());
     Ok(())
 }
 

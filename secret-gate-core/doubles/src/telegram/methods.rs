@@ -17,9 +17,11 @@ use super::{
 use crate::watched::Watched;
 
 /// The methods that are played, as the Bot API's document spells them.
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 12] = [
     "getMe",
     "getChat",
+    "getChatMember",
+    "sendChatAction",
     "sendMessage",
     "editMessageText",
     "editMessageReplyMarkup",
@@ -48,6 +50,8 @@ pub(super) async fn handle(world: &Watched<World>, method: &str, parameters: &Pa
     match method {
         "getMe" => now(get_me),
         "getChat" => now(get_chat),
+        "getChatMember" => now(get_chat_member),
+        "sendChatAction" => now(send_chat_action),
         "sendMessage" => now(send_message),
         "editMessageText" => now(edit_message_text),
         "editMessageReplyMarkup" => now(edit_message_reply_markup),
@@ -81,7 +85,8 @@ fn get_me(world: &mut World, _: &Parameters) -> Result<Value, Refusal> {
 
 fn get_chat(world: &mut World, parameters: &Parameters) -> Result<Value, Refusal> {
     let id = chat_id(parameters)?;
-    world.check_chat(id)?;
+    // who blocks the bot can still be looked at
+    world.check_known(id)?;
     let mut chat = world.show_chat(id);
     chat["accent_color_id"] = json!(3);
     chat["max_reaction_count"] = json!(11);
@@ -93,6 +98,35 @@ fn get_chat(world: &mut World, parameters: &Parameters) -> Result<Value, Refusal
         "gifts_from_channels": true,
     });
     Ok(chat)
+}
+
+fn get_chat_member(world: &mut World, parameters: &Parameters) -> Result<Value, Refusal> {
+    let chat = chat_id(parameters)?;
+    world.check_known(chat)?;
+    let user = parameters.integer("user_id").filter(|id| *id > 0);
+    world.show_member(chat, user.ok_or_else(|| Refusal::bad("invalid user_id specified"))?)
+}
+
+fn send_chat_action(world: &mut World, parameters: &Parameters) -> Result<Value, Refusal> {
+    const ACTIONS: [&str; 11] = [
+        "typing",
+        "upload_photo",
+        "record_video",
+        "upload_video",
+        "record_voice",
+        "upload_voice",
+        "upload_document",
+        "choose_sticker",
+        "find_location",
+        "record_video_note",
+        "upload_video_note",
+    ];
+    world.check_chat(chat_id(parameters)?)?;
+    if ACTIONS.contains(&parameters.text("action")) {
+        Ok(json!(true))
+    } else {
+        Err(Refusal::bad("wrong parameter action in request"))
+    }
 }
 
 fn send_message(world: &mut World, parameters: &Parameters) -> Result<Value, Refusal> {

@@ -4,7 +4,7 @@
 //! how calls come in, `methods` what they do, `updates` the queue behind `getUpdates`, `html` and `markdown` the parse
 //! modes, [`TelegramFaults`] the ways to break it, `control` the way in for hands and scripts.
 //!
-//! Not played: media, inline mode, groups' members, MarkdownV2, links and commands that Telegram finds in plain text,
+//! Not played: media, inline mode, members' rights, MarkdownV2, links and commands that Telegram finds in plain text,
 //! and rate limits other than those that a test sets.
 
 mod api;
@@ -94,6 +94,31 @@ impl TelegramDouble {
     /// Lets the person of a private chat block the bot: writing there yields 403.
     pub fn block_bot(&self, chat_id: i64) {
         self.world.change(|world| world.block(chat_id));
+    }
+
+    /// Takes the bot's right to write in a group: that yields 400, until the chat is added again.
+    pub fn restrict_bot(&self, chat_id: i64) {
+        self.world.change(|world| world.restrict(chat_id));
+    }
+
+    /// Lets a person join a group, as `getChatMember` tells.
+    pub fn add_member(&self, chat_id: i64, user: User) {
+        self.world.change(|world| world.add_member(chat_id, user));
+    }
+
+    /// Tells the bot that somebody added it to a group.
+    pub fn add_bot_to(&self, chat_id: i64, by: i64) {
+        self.world.change(|world| {
+            let bot = world.show_bot();
+            let member = json!({
+                "chat": world.show_chat(chat_id),
+                "from": world::show_user(&world.user(by)),
+                "date": world::unix_now(),
+                "old_chat_member": {"status": "left", "user": bot},
+                "new_chat_member": {"status": "member", "user": bot},
+            });
+            world.updates.push(json!({"my_chat_member": member}));
+        });
     }
 
     /// Turns a group into a supergroup: writing to the old id yields 400 with `migrate_to_chat_id`.

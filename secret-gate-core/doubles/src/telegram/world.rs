@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) down: bool,
     chats: BTreeMap<i64, ChatKind>,
     blocked: BTreeSet<i64>,
+    restricted: BTreeSet<i64>,
+    members: BTreeSet<(i64, i64)>,
     migrated: BTreeMap<i64, i64>,
 }
 
@@ -65,6 +67,8 @@ impl World {
             down: false,
             chats: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            restricted: BTreeSet::new(),
+            members: BTreeSet::new(),
             migrated: BTreeMap::new(),
         };
         let user = User::new(42, "Ann");
@@ -77,12 +81,22 @@ impl World {
             self.users.insert(user.id, user.clone());
         }
         self.blocked.remove(&id);
+        self.restricted.remove(&id);
         self.migrated.remove(&id);
         self.chats.insert(id, kind);
     }
 
     pub(super) fn block(&mut self, chat: i64) {
         self.blocked.insert(chat);
+    }
+
+    pub(super) fn restrict(&mut self, chat: i64) {
+        self.restricted.insert(chat);
+    }
+
+    pub(super) fn add_member(&mut self, chat: i64, user: User) {
+        self.members.insert((chat, user.id));
+        self.users.insert(user.id, user);
     }
 
     pub(super) fn migrate(&mut self, group: i64, supergroup: i64) {
@@ -92,11 +106,20 @@ impl World {
 
     /// Checks that the bot may write to a chat.
     pub(super) fn check_chat(&self, id: i64) -> Result<(), Refusal> {
-        if !self.chats.contains_key(&id) {
-            return Err(Refusal::bad("chat not found"));
-        }
+        self.check_known(id)?;
         if self.blocked.contains(&id) {
             return Err(Refusal::new(403, "Forbidden: bot was blocked by the user"));
+        }
+        if self.restricted.contains(&id) {
+            return Err(Refusal::bad("not enough rights to send text messages to the chat"));
+        }
+        Ok(())
+    }
+
+    /// Checks that there is such a chat, under this id.
+    pub(super) fn check_known(&self, id: i64) -> Result<(), Refusal> {
+        if !self.chats.contains_key(&id) {
+            return Err(Refusal::bad("chat not found"));
         }
         match self.migrated.get(&id) {
             Some(supergroup) => {
@@ -105,6 +128,19 @@ impl World {
             }
             None => Ok(()),
         }
+    }
+
+    /// The `ChatMember` of a user: an ordinary member, or one who is not there. People whom nobody introduced are not
+    /// known to the bot.
+    pub(super) fn show_member(&self, chat: i64, user: i64) -> Result<Value, Refusal> {
+        let me = self.show_bot();
+        if me["id"] == json!(user) {
+            return Ok(json!({"status": "member", "user": me}));
+        }
+        let Some(known) = self.users.get(&user) else { return Err(Refusal::bad("user not found")) };
+        let is_there = chat == user || self.members.contains(&(chat, user));
+        let status = if is_there { "member" } else { "left" };
+        Ok(json!({"status": status, "user": show_user(known)}))
     }
 
     pub(super) fn send(&mut self, chat_id: i64, content: Content) -> Value {

@@ -59,24 +59,7 @@ impl Api {
         pace: Pace,
         on_failed_call: OnFailedCall,
     ) -> Result<Self, TelegramError> {
-        // `method_url` of teloxide pushes segments, so a slash at the end would be doubled
-        let url: Url = api_url.trim_end_matches('/').parse().map_err(|_| TelegramError::ApiUrl)?;
-        let may_use_proxy = may_use_proxy(url.scheme(), url.host_str());
-        // Polls hold their connections for a long time, so they have their own. The URL carries the token, so it goes
-        // into no referer, behind no redirect, and in the clear through no proxy that the environment names.
-        let client = |timeout: Duration| {
-            let builder = teloxide_core::net::default_reqwest_settings()
-                .timeout(timeout)
-                .pool_idle_timeout(IDLE_CONNECTION)
-                .redirect(Policy::none())
-                .referer(false);
-            let builder = if may_use_proxy { builder } else { builder.no_proxy() };
-            builder.build().map_err(|_| TelegramError::Client)
-        };
-        let calls = client(pace.call + SERVER_ERROR_NAP)?;
-        let polls = client(pace.poll + pace.call + SERVER_ERROR_NAP)?;
-        let bot = |client| Bot::with_client(token.expose(), client).set_api_url(url);
-        let (calls, polls) = (bot.clone()(calls), bot(polls));
+        let (calls, polls) = bots(&token, api_url, &pace)?;
         Ok(Self { calls, polls, token: Arc::new(token), chat: ChatId(chat), me, pace, on_failed_call })
     }
 
@@ -211,6 +194,31 @@ impl fmt::Debug for Api {
     }
 }
 
+/// The bot twice, for calls and for polls, which hold their connections for a long time and so have their own.
+pub(super) fn bots(token: &SecretValue, api_url: &str, pace: &Pace) -> Result<(Bot, Bot), TelegramError> {
+    // `method_url` of teloxide pushes segments, so a slash at the end would be doubled
+    let url: Url = api_url.trim_end_matches('/').parse().map_err(|_| TelegramError::ApiUrl)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(TelegramError::ApiUrl);
+    }
+    let may_use_proxy = may_use_proxy(url.scheme(), url.host_str());
+    // The URL carries the token, so it goes into no referer, behind no redirect, and in the clear through no proxy that
+    // the environment names.
+    let client = |timeout: Duration| {
+        let builder = teloxide_core::net::default_reqwest_settings()
+            .timeout(timeout)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .redirect(Policy::none())
+            .referer(false);
+        let builder = if may_use_proxy { builder } else { builder.no_proxy() };
+        builder.build().map_err(|_| TelegramError::Client)
+    };
+    let calls = client(pace.call + SERVER_ERROR_NAP)?;
+    let polls = client(pace.poll + pace.call + SERVER_ERROR_NAP)?;
+    let bot = |client| Bot::with_client(token.expose(), client).set_api_url(url);
+    Ok((bot.clone()(calls), bot(polls)))
+}
+
 fn no_preview() -> LinkPreviewOptions {
     LinkPreviewOptions {
         is_disabled: true,
@@ -224,7 +232,12 @@ fn no_preview() -> LinkPreviewOptions {
 fn read_chat_kind(error: &RequestError) -> Option<ChatKind> {
     let RequestError::InvalidJson { raw, .. } = error else { return None };
     let answer: serde_json::Value = serde_json::from_str(raw).ok()?;
-    match answer.get("result")?.get("type")?.as_str()? {
+    chat_kind(answer.get("result")?)
+}
+
+/// The kind of a `Chat`.
+pub(super) fn chat_kind(chat: &serde_json::Value) -> Option<ChatKind> {
+    match chat.get("type")?.as_str()? {
         "private" => Some(ChatKind::Private),
         "group" | "supergroup" => Some(ChatKind::Group),
         "channel" => Some(ChatKind::Channel),

@@ -123,9 +123,6 @@ impl TelegramBuilder {
         if chat == 0 {
             return Err(TelegramError::Chat);
         }
-        if !api_url.starts_with("http://") && !api_url.starts_with("https://") {
-            return Err(TelegramError::ApiUrl);
-        }
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| TelegramError::NoRuntime)?;
         let api = Api::new(token, UserId(me), chat, &api_url, pace, on_failed_call)?;
         Ok(TelegramApprover::listen(api, approvers, runtime))
@@ -133,7 +130,7 @@ impl TelegramBuilder {
 }
 
 /// The bot's user id, which is the part of its token before the colon.
-fn bot_id(token: &str) -> Option<u64> {
+pub(super) fn bot_id(token: &str) -> Option<u64> {
     let (id, secret) = token.split_once(':')?;
     let is_secret = secret.len() >= 30 && secret.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if !is_secret || !id.bytes().all(|b| b.is_ascii_digit()) {

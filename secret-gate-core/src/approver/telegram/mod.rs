@@ -19,6 +19,7 @@ mod pause;
 mod poll;
 mod post;
 mod press;
+mod probe;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use crate::sync::lock;
 
 pub use api::ChatKind;
 pub use builder::{TelegramBuilder, TelegramError};
+pub use probe::{BotAccount, Contact, ProbeError, SeenChat, SeenUser, TelegramProbe};
 
 /// Asks in a Telegram chat.
 ///

@@ -1,6 +1,7 @@
 mod faults;
 mod others;
 mod presses;
+mod probe;
 
 use std::time::Duration;
 
