@@ -40,7 +40,7 @@ pub(crate) const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 const IDLE_PATIENCE: Duration = Duration::from_secs(75);
 
 /// The longest head of a request, in bytes, and with it what a connection can make the server remember.
-const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEAD: usize = 32 * 1024;
 
 /// How long to wait when the system has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
