@@ -23,6 +23,7 @@ mod idempotency;
 pub mod identity;
 mod limits;
 pub mod logging;
+mod metered;
 mod metrics;
 mod openapi;
 mod ready;
@@ -50,11 +51,11 @@ use tracing::Instrument as _;
 use crate::error::ApiError;
 use crate::idempotency::Idempotency;
 use crate::identity::Identity;
-use crate::metrics::Metrics;
 use crate::ready::ReadinessCheck;
 
 pub use connections::raise_file_limit;
 pub use limits::Limits;
+pub use metrics::Metrics;
 
 /// How long a server that is told to stop goes on with what is under way; reading a secret takes up to 30 s.
 const GRACE: Duration = Duration::from_secs(40);
@@ -138,6 +139,13 @@ impl Server {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.app.limits = limits;
+        self
+    }
+
+    /// Where to count; the parts that the gate is built of can count there too, see [`Metrics`].
+    #[must_use]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.app.metrics = metrics;
         self
     }
 

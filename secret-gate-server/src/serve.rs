@@ -8,7 +8,7 @@ use secret_gate_core::{Approver, Gate, OnePassword, SecretBackend, SecretValue};
 use secret_gate_server::config::Config;
 use secret_gate_server::identity::{Identity, KeysFile};
 use secret_gate_server::logging::{self, LogFormat};
-use secret_gate_server::{Limits, Server};
+use secret_gate_server::{Limits, Metrics, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -40,9 +40,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("can't listen on {}:{} (BIND_ADDRESS, PORT): {error}", address.0, address.1))?;
-    let telegram = telegram(&config)?;
-    let gate = Gate::builder(backend, Arc::clone(&telegram) as Arc<dyn Approver>)
-        .audit(audit)
+    let metrics = Metrics::new();
+    let telegram = telegram(&config, &metrics)?;
+    let approver = metrics.approver(Arc::clone(&telegram) as Arc<dyn Approver>);
+    let gate = Gate::builder(metrics.backend(backend), approver)
+        .audit(metrics.audit(audit))
+        .on_step(metrics.steps())
         .request_ttl(config.request_ttl)
         .index_ttl(config.index_ttl)
         .max_pending(config.max_pending, config.max_pending_per_requester)
@@ -51,6 +54,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         .identity(identity)
         .limits(Limits::per_minute(config.max_requests_per_minute, config.max_lookups_per_minute))
         .client_dir(&config.client_dir)
+        .metrics(metrics)
         .cleanup_interval(config.cleanup_interval);
 
     tracing::info!(address = %listener.local_addr()?, "listening");
@@ -79,9 +83,11 @@ fn audit(config: &Config) -> Result<Arc<dyn AuditLog>, Failure> {
     Ok(Arc::new(file))
 }
 
-fn telegram(config: &Config) -> Result<Arc<TelegramApprover>, Failure> {
+fn telegram(config: &Config, metrics: &Metrics) -> Result<Arc<TelegramApprover>, Failure> {
     let token = SecretValue::copy_of(config.bot_token.expose());
-    let mut builder = TelegramApprover::builder(token, config.chat_id).api_url(&config.telegram_api_url);
+    let mut builder = TelegramApprover::builder(token, config.chat_id)
+        .api_url(&config.telegram_api_url)
+        .on_failed_call(metrics.telegram_errors());
     if !config.approver_ids.is_empty() {
         builder = builder.approver_ids(config.approver_ids.iter().copied());
     }

@@ -196,11 +196,14 @@ async fn an_answer_that_nobody_read_is_there_for_who_comes_back() {
     world.approve_and_redeem(&world.asked(&answer)).await;
 }
 
+/// A key, a body, the status of the answer while it fails, how to break it and how to mend it.
+type Failure<'a> = (&'a str, &'a str, u16, &'a dyn Fn(), &'a dyn Fn());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_not_remembered() {
     let world = World::start().await;
     let late = r#"{"secret_name":"late"}"#;
-    let failures: [(&str, &str, u16, &dyn Fn(), &dyn Fn()); 4] = [
+    let failures: [Failure<'_>; 4] = [
         ("no-item", late, 404, &|| {}, &|| drop(world.add_item("late", "value"))),
         ("connect", BODY, 502, &|| world.connect.faults().fail_all(500), &|| world.connect.faults().clear()),
         ("refused", BODY, 502, &|| world.telegram.faults().status("sendMessage", 400, 1), &|| {}),
