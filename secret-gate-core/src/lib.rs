@@ -42,12 +42,14 @@ pub mod cache;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod duration;
 mod error;
-mod gate;
-mod grant;
 #[cfg(feature = "exec")]
 pub mod exec;
+mod gate;
+mod grant;
 #[cfg(any(feature = "onepassword", feature = "client"))]
 mod http;
 mod index;
@@ -75,7 +77,7 @@ pub use cache::{Cache, MemoryCache, NoCache};
 pub use duration::parse_duration;
 pub use error::Error;
 pub use gate::{
-    Fields, Found, Gate, GateBuilder, Match, Release, ReleasedItem, Request, Standing, Step, Submitted, Token, Wanted,
+    Fields, Found, Gate, GateBuilder, Match, Release, ReleasedField, ReleasedItem, Request, Standing, Step, Submitted, Token, Wanted,
 };
 pub use grant::{Decision, Grant, Keep, Verdict};
 pub use item::{Field, FieldKind, Item, ItemSummary, Revision, Vault};
