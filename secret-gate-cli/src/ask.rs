@@ -157,7 +157,7 @@ fn refusal(status: &StatusResponse) -> Option<Failure> {
 }
 
 fn values(answer: SecretResponse) -> Result<Values, Failure> {
-    let SecretResponse { secret, secrets, grant: _ } = answer;
+    let SecretResponse { secret, secrets, .. } = answer;
     let mut items: Vec<Values> = secret.into_iter().chain(secrets.unwrap_or_default().into_values()).collect();
     match (items.pop(), items.is_empty()) {
         (Some(values), true) => Ok(values),

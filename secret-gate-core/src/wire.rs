@@ -331,6 +331,28 @@ pub struct SecretResponse {
     #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub grant: Option<GrantInfo>,
+    /// Which items these are; older servers don't say.
+    #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ReleasedInfo>,
+}
+
+/// An item that was released.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the HTTP API")]
+pub struct ReleasedInfo {
+    /// What it is called in `secrets`.
+    pub name: String,
+    /// Its title.
+    pub secret_name: String,
+    /// Its vault's name.
+    pub vault_name: String,
+    /// Its vault's id.
+    pub vault_id: String,
+    /// Its id.
+    pub item_id: String,
+    /// The labels and types of its fields.
+    pub fields: Vec<FieldInfo>,
 }
 
 /// A value on its way through the HTTP API: the one place where a secret is serialized.

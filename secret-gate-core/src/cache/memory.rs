@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::{Grant, ReleasedItem, Revision, SecretValue, Use};
+    use crate::{FieldKind, Grant, ReleasedField, ReleasedItem, Revision, Use};
 
     fn lease(clock: &ManualClock, value: &str, seconds: u64) -> Lease {
         let item = ReleasedItem {
@@ -89,7 +89,7 @@ mod tests {
             vault: "infra".into(),
             item_id: "i".into(),
             revision: Revision::Version(1),
-            fields: vec![("password".into(), SecretValue::from(value))],
+            fields: vec![ReleasedField::new("password", FieldKind::concealed(), value)],
         };
         Lease::new(item, Grant::new("g", Use::reveal(), clock.now() + Duration::from_secs(seconds), false))
     }

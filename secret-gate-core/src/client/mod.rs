@@ -16,7 +16,7 @@ use self::error::About;
 use self::exchange::{Answer, Repeat, exchange};
 use crate::wire::{
     AccessRequest, AccessResponse, FieldsRequest, FieldsResponse, SearchRequest, SearchResponse, SecretResponse,
-    Status, StatusResponse,
+    Status, StatusResponse, WatchRequest, WatchResponse,
 };
 use crate::{SecretValue, http};
 
@@ -201,6 +201,22 @@ impl RemoteGate {
             return Ok(answer.is_success());
         }
         Err(error::from_answer(&answer, About::Request, Some(token)))
+    }
+
+    /// Waits until one of the requests is revoked or unknown to the server, or until `wait` is over, in whole seconds (at
+    /// most 60 s); returns the tokens of those that are.
+    ///
+    /// # Errors
+    /// [`ClientError::Server`] with status 404 or 405 where the server is too old to tell, and the others.
+    pub async fn watch(&self, tokens: &[&str], wait: Duration) -> Result<Vec<String>, ClientError> {
+        let wait = wait.min(MAX_WAIT);
+        let url = self.server.join(&["watch"]);
+        let tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
+        let body = WatchRequest { tokens, wait: Some(format!("{}s", wait.as_secs())) };
+        let call = || self.http.post(url.clone()).json(&body);
+        let answer = exchange(&self.server, Repeat::Safe, STATUS_TIMEOUT + wait, call).await?;
+        let revoked: WatchResponse = answer.parse(About::Names, None)?;
+        Ok(revoked.changed.into_iter().map(|change| change.token).collect())
     }
 
     async fn look_up<T: serde::de::DeserializeOwned>(

@@ -35,7 +35,7 @@ use step::Listener;
 use store::RequestStore;
 
 pub use builder::GateBuilder;
-pub use release::{Release, ReleasedItem};
+pub use release::{Release, ReleasedField, ReleasedItem};
 pub use request::{Request, Wanted};
 pub use step::Step;
 pub use submit::Submitted;

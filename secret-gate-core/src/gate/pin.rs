@@ -4,8 +4,8 @@ use crate::gate::request::Wanted;
 use crate::index::{Mark, TitleIndex};
 use crate::resolve::{Entry, Resolution, VaultListing, resolve};
 use crate::{
-    AskedField, AskedItem, BackendError, Error, Field, Item, ReleasedItem, Revision, SecretBackend, SecretReference,
-    SecretValue, Vault,
+    AskedField, AskedItem, BackendError, Error, Field, FieldKind, Item, ReleasedField, ReleasedItem, Revision,
+    SecretBackend, SecretReference, SecretValue, Vault,
 };
 use std::collections::HashSet;
 use std::time::Duration;
@@ -218,11 +218,11 @@ impl Pin {
         let mut fields = Vec::with_capacity(self.fields.len());
         for pinned in &self.fields {
             let field = item.fields.iter().find(|field| pinned.is(field)).ok_or_else(changed)?;
-            let value = match pinned.part {
-                Part::Value | Part::Seed => &field.value,
-                Part::CurrentCode => field.code.as_ref().ok_or_else(changed)?,
+            let (kind, value) = match pinned.part {
+                Part::Value | Part::Seed => (field.kind.clone(), &field.value),
+                Part::CurrentCode => (FieldKind::concealed(), field.code.as_ref().ok_or_else(changed)?),
             };
-            fields.push((pinned.name.clone(), SecretValue::copy_of(value.expose())));
+            fields.push(ReleasedField::new(pinned.name.clone(), kind, SecretValue::copy_of(value.expose())));
         }
         Ok(ReleasedItem {
             name,
@@ -237,13 +237,11 @@ impl Pin {
 
     /// The pinned fields out of an item that was released before, if it holds them all. One-time codes are never kept.
     pub(crate) fn pick(&self, held: &ReleasedItem) -> Option<ReleasedItem> {
-        let mut item = held.copy();
         let wanted =
-            |pinned: &PinnedField| (pinned.part != Part::CurrentCode).then(|| held.value(&pinned.name)).flatten();
-        let values: Option<Vec<&SecretValue>> = self.fields.iter().map(wanted).collect();
-        let copies = values?.into_iter().map(|value| SecretValue::copy_of(value.expose()));
-        item.fields = self.fields.iter().map(|pinned| pinned.name.clone()).zip(copies).collect();
-        Some(item)
+            |pinned: &PinnedField| (pinned.part != Part::CurrentCode).then(|| held.field(&pinned.name)).flatten();
+        let fields: Option<Vec<ReleasedField>> =
+            self.fields.iter().map(|pinned| wanted(pinned).map(ReleasedField::copy)).collect();
+        Some(ReleasedItem { fields: fields?, ..held.copy() })
     }
 
     /// Names for the items of one release, each once: the title, else `vault/title`, else `vault/id`.

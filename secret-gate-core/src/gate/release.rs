@@ -11,7 +11,7 @@ use crate::gate::pin::Pin;
 use crate::gate::request::{Phase, Record, State};
 use crate::gate::token::Token;
 use crate::gate::{Gate, Inner};
-use crate::{Error, Grant, Revision, SecretValue};
+use crate::{Error, FieldKind, Grant, Revision, SecretValue};
 
 /// What a request released.
 #[derive(Debug)]
@@ -41,8 +41,33 @@ pub struct ReleasedItem {
     pub item_id: String,
     /// The revision that was approved and read.
     pub revision: Revision,
-    /// Names and values of the fields.
-    pub fields: Vec<(String, SecretValue)>,
+    /// The fields.
+    pub fields: Vec<ReleasedField>,
+}
+
+/// A field that was approved.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ReleasedField {
+    /// The name that it was shown under.
+    pub name: String,
+    /// Its kind.
+    pub kind: FieldKind,
+    /// Its value.
+    pub value: SecretValue,
+}
+
+impl ReleasedField {
+    /// A field of this name and kind.
+    pub fn new(name: impl Into<String>, kind: FieldKind, value: impl Into<SecretValue>) -> Self {
+        Self { name: name.into(), kind, value: value.into() }
+    }
+
+    // not `Clone`, so that copies of values are made on purpose
+    pub(super) fn copy(&self) -> Self {
+        let Self { name, kind, value } = self;
+        Self::new(name.clone(), kind.clone(), SecretValue::copy_of(value.expose()))
+    }
 }
 
 impl Release {
@@ -57,13 +82,19 @@ impl ReleasedItem {
     /// The value of the field of this name.
     #[must_use]
     pub fn value(&self, field: &str) -> Option<&SecretValue> {
-        self.fields.iter().find_map(|(name, value)| (name == field).then_some(value))
+        self.field(field).map(|field| &field.value)
     }
 
-    // not `Clone`, so that copies of values are made on purpose
+    /// The field of this name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&ReleasedField> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    // as for fields
     pub(super) fn copy(&self) -> Self {
         let Self { name, title, vault_id, vault, item_id, revision, fields } = self;
-        let fields = fields.iter().map(|(name, value)| (name.clone(), SecretValue::copy_of(value.expose()))).collect();
+        let fields = fields.iter().map(ReleasedField::copy).collect();
         Self {
             name: name.clone(),
             title: title.clone(),

@@ -43,7 +43,7 @@ async fn only_the_fields_named_are_shown_and_released() {
     let release = test.gate.request(Request::new("database").field("password")).await.unwrap();
     let asked = test.human.asked(0).await;
     assert_eq!(asked.question.items[0].fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["password"]);
-    assert_eq!(release.items[0].fields.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["password"]);
+    assert_eq!(release.items[0].fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["password"]);
     let unknown = test.gate.submit(Request::new("database").field("pasword")).await.unwrap_err();
     assert!(matches!(unknown, Error::UnknownField { fields, .. } if fields == ["username", "password"]));
 }

@@ -11,10 +11,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secret_gate_core::wire::{
-    AccessRequest, AccessResponse, Ended, ErrorResponse, Revealed, SecretResponse, Status, StatusResponse,
+    AccessRequest, AccessResponse, Ended, ErrorResponse, FieldInfo, ReleasedInfo, Revealed, SecretResponse, Status, StatusResponse,
     WantedSecret, WatchChange, WatchRequest, WatchResponse,
 };
-use secret_gate_core::{Outcome, Release, ReleasedItem, Request, Requester, Said, Standing, Submitted, Token, Wanted};
+use secret_gate_core::{Outcome, Release, ReleasedField, ReleasedItem, Request, Requester, Said, Standing, Submitted, Token, Wanted};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use zeroize::Zeroizing;
@@ -200,16 +200,29 @@ pub(super) async fn secret(State(app): State<App>, Path(token): Path<String>) ->
 
 fn secret_response(release: Release) -> SecretResponse {
     let grant = release.grant.as_ref().map(grant_info);
+    let infos = release.items.iter().map(released_info).collect();
     let labels = |item: ReleasedItem| -> BTreeMap<String, Revealed> {
-        item.fields.into_iter().map(|(label, value)| (label, Revealed(value))).collect()
+        item.fields.into_iter().map(|field| (field.name, Revealed(field.value))).collect()
     };
-    match <[ReleasedItem; 1]>::try_from(release.items) {
-        Ok([item]) if !release.fields_named => SecretResponse { secret: Some(labels(item)), secrets: None, grant },
+    let (secret, secrets) = match <[ReleasedItem; 1]>::try_from(release.items) {
+        Ok([item]) if !release.fields_named => (Some(labels(item)), None),
         items => {
             let items = items.map_or_else(|items| items, Vec::from);
-            let named = items.into_iter().map(|item| (item.name.clone(), labels(item)));
-            SecretResponse { secret: None, secrets: Some(named.collect()), grant }
+            (None, Some(items.into_iter().map(|item| (item.name.clone(), labels(item))).collect()))
         }
+    };
+    SecretResponse { secret, secrets, grant, items: infos }
+}
+
+fn released_info(item: &ReleasedItem) -> ReleasedInfo {
+    let field = |field: &ReleasedField| FieldInfo { label: field.name.clone(), kind: field.kind.as_str().to_owned() };
+    ReleasedInfo {
+        name: item.name.clone(),
+        secret_name: item.title.clone(),
+        vault_name: item.vault.clone(),
+        vault_id: item.vault_id.clone(),
+        item_id: item.item_id.clone(),
+        fields: item.fields.iter().map(field).collect(),
     }
 }
 
@@ -286,6 +299,7 @@ mod tests {
             secret: Some([("password".to_owned(), value("a\"b\n"))].into()),
             secrets: None,
             grant: None,
+            items: Vec::new(),
         };
         let json = to_wiped_json(&response).unwrap();
         assert_eq!(json, r#"{"secret":{"password":"a\"b\n"}}"#);
