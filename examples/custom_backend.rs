@@ -71,3 +71,13 @@ async fn main() -> Result<(), secret_gate_core::Error> {
     println!("{}", release.value("value").map_or("", SecretValue::expose));
     Ok(())
 }
+
+#[cfg(test)]
+#[tokio::test]
+async fn keeps_the_rules_of_backends() {
+    let backend =
+        Environment::from_iter([("GREETING", "hello"), ("OTHER", "value")].map(|(k, v)| (k.into(), v.into())));
+    let known = Item::new("GREETING", VAULT, "GREETING");
+    let known = known.with_field(Field::new("value", "value", FieldKind::concealed(), "hello"));
+    secret_gate_core::conformance::backend::all(&backend, &known).await;
+}

@@ -8,10 +8,12 @@ use secret_gate_core::{Error, Field, FieldKind, Gate, Item, MemoryBackend, Reque
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    // where secrets live: here in memory; `OnePassword` reads them from a 1Password Connect server
     let password = Field::new("f1", "password", FieldKind::concealed(), "hunter2");
-    let vault = MemoryBackend::new()
-        .with_vault("v1", "infra")
-        .with_item(Item::new("i1", "v1", "database").with_field(password));
+    let database = Item::new("i1", "v1", "database").with_field(password);
+    let vault = MemoryBackend::new().with_vault("v1", "infra").with_item(database);
+
+    // who says yes: whoever sits here; `TelegramApprover` asks on the phone
     let gate = Gate::builder(Arc::new(vault), Arc::new(TerminalApprover::new())).build();
 
     let request = Request::new("database").field("password").reason("migrate the orders table");
