@@ -192,7 +192,7 @@ async fn readiness_says_which_part_is_missing() {
 /// The schema behind a reference, or the schema itself.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let Some(reference) = schema["$ref"].as_str() else { return schema };
-    document.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference} leads nowhere"))
+    document.pointer(reference.trim_start_matches('#')).unwrap()
 }
 
 fn body_schema<'a>(document: &'a Value, template: &str) -> &'a Value {

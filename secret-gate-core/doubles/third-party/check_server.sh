@@ -1,12 +1,12 @@
 #!/bin/sh
-# Checks the real server on both of its sides: schemathesis fuzzes it by its own OpenAPI document, and all that it says to
-# Connect meanwhile is held against the vendor's.
+# Checks the real server on both of its sides: schemathesis fuzzes it by its own OpenAPI document, and all that it says
+# to Connect meanwhile is held against the vendor's.
 #
 #   cargo build -p secret-gate-doubles -p secret-gate-server --bins
 #   secret-gate-core/doubles/third-party/check_server.sh [SCHEMATHESIS_OPTION...]
 #
-# Without options it takes few examples and one seed. For longer: --max-time 600. With API_KEY set to anything, the server
-# needs that key.
+# Without options it takes few examples and one seed. For longer: --max-time 600. With API_KEY set to anything, the
+# server needs that key.
 set -eu
 # shellcheck source=secret-gate-core/doubles/third-party/start.sh
 . "$(dirname -- "$0")/start.sh"

@@ -78,8 +78,8 @@ start_telegram() {
     telegram_token=$(exported telegram TELEGRAM_BOT_TOKEN)
 }
 
-# start_server CONNECT_URL VARIABLE=VALUE...: the real server, with limits that a fuzzer does not reach, and requests that
-# end while it works.
+# start_server CONNECT_URL VARIABLE=VALUE...: the real server, with limits that a fuzzer does not reach, and requests
+# that end while it works.
 start_server() {
     host=$1
     shift
