@@ -44,6 +44,8 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(all(feature = "daemon", unix))]
+pub mod daemon;
 mod duration;
 mod error;
 #[cfg(feature = "exec")]
@@ -62,6 +64,8 @@ mod reference;
 mod requester;
 mod resolve;
 mod secret;
+#[cfg(feature = "ssh")]
+pub mod ssh;
 mod sync;
 mod uses;
 pub mod wire;
@@ -77,7 +81,8 @@ pub use cache::{Cache, MemoryCache, NoCache};
 pub use duration::parse_duration;
 pub use error::Error;
 pub use gate::{
-    Fields, Found, Gate, GateBuilder, Match, Release, ReleasedField, ReleasedItem, Request, Standing, Step, Submitted, Token, Wanted,
+    Fields, Found, Gate, GateBuilder, Match, Release, ReleasedField, ReleasedItem, Request, Standing, Step, Submitted,
+    Token, Wanted,
 };
 pub use grant::{Decision, Grant, Keep, Verdict};
 pub use item::{Field, FieldKind, Item, ItemSummary, Revision, Vault};

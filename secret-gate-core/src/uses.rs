@@ -229,7 +229,7 @@ impl ExactCommand {
 }
 
 impl ExactHost {
-    fn check(&self) -> Result<(), UseError> {
+    pub(crate) fn check(&self) -> Result<(), UseError> {
         let fail = |member, problem| Err(UseError::Member { member, problem });
         let odd = |text: &str| {
             text.is_empty() || text.starts_with('-') || text.contains(|c: char| c.is_whitespace() || c.is_control())
@@ -254,15 +254,40 @@ fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn is_variable_name(text: &str) -> bool {
+pub(crate) fn is_variable_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Variables that change what runs, or what a program loads, rather than hand it a value.
-fn is_loader_variable(name: &str) -> bool {
-    const NAMES: [&str; 6] = ["PATH", "BASH_ENV", "ENV", "IFS", "NODE_OPTIONS", "RUBYOPT"];
-    const PREFIXES: [&str; 5] = ["LD_", "DYLD_", "PYTHON", "PERL5", "GIT_"];
+pub(crate) fn is_loader_variable(name: &str) -> bool {
+    // of the dynamic loader and the C library, shells, interpreters and virtual machines, and programs that call others
+    const NAMES: [&str; 23] = [
+        "PATH",
+        "GCONV_PATH",
+        "GLIBC_TUNABLES",
+        "LOCPATH",
+        "BASH_ENV",
+        "BASHOPTS",
+        "ENV",
+        "IFS",
+        "PROMPT_COMMAND",
+        "PS4",
+        "SHELLOPTS",
+        "ZDOTDIR",
+        "CLASSPATH",
+        "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+        "_JAVA_OPTIONS",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "PERLLIB",
+        "RUBYLIB",
+        "RUBYOPT",
+        "LESSOPEN",
+        "LESSCLOSE",
+    ];
+    const PREFIXES: [&str; 7] = ["LD_", "DYLD_", "BASH_FUNC_", "PYTHON", "PERL5", "LUA_", "GIT_"];
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 

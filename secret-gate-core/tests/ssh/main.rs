@@ -1,0 +1,1 @@
+//! Logging in with a secret key, with the real programs.
