@@ -229,3 +229,42 @@ const fn kind(error: &BackendError) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secret_gate_core::clock::ManualClock;
+    use secret_gate_core::{Decision, Field, FieldKind, Item, MemoryBackend, Request, ScriptedApprover};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn times_are_those_of_the_gates_clock() {
+        let field = Field::new("f1", "password", FieldKind::concealed(), "hunter2");
+        let item = Item::new("i1", "v1", "db").with_field(field);
+        let vault = MemoryBackend::new().with_vault("v1", "infra").with_item(item);
+        let (human, clock, metrics) = (ScriptedApprover::new(), Arc::new(ManualClock::new()), Metrics::new());
+        let gate = Gate::builder(Arc::new(vault), Arc::new(human))
+            .clock(Arc::clone(&clock) as _)
+            .on_step(metrics.steps())
+            .build();
+        for decision in [Decision::approve("Ann"), Decision::deny("Ann")] {
+            let submitted = gate.submit(Request::new("db")).await.unwrap();
+            clock.advance(Duration::from_secs(42));
+            gate.decide(&submitted.request_id, decision).await.unwrap();
+            clock.advance(Duration::from_millis(700));
+            gate.redeem(&submitted.token).await.ok();
+        }
+        let text = metrics.render(&gate);
+        for line in [
+            "secret_gate_decision_seconds_bucket{le=\"30\"} 0",
+            "secret_gate_decision_seconds_bucket{le=\"60\"} 2",
+            "secret_gate_decision_seconds_sum 84",
+            "secret_gate_release_seconds_bucket{le=\"0.5\"} 0",
+            "secret_gate_release_seconds_bucket{le=\"1\"} 1",
+            "secret_gate_release_seconds_sum 0.7",
+            "secret_gate_release_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
+}

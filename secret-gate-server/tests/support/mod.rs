@@ -11,6 +11,7 @@
 )]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+pub mod exposition;
 mod http;
 mod process;
 
