@@ -58,7 +58,7 @@ expect(server("POST", "/fields", {"secret_name": "nothing like it"})[0], 404, "n
 
 token = approved(secret_name="Payment provider")
 status, answer = server("GET", f"/secret/{token}")
-expect((status, answer), (200, {"secret": {"credential": "demo-payment-key-0001"}}), "release")
+expect((status, answer.get("secret")), (200, {"credential": "demo-payment-key-0001"}), "release")
 expect(server("GET", f"/secret/{token}")[0], 410, "second release")
 token = approved(secrets=[{"secret_name": "Build key"}, {"secret_name": "Two factors", "vault": "Oddities"}])
 expect(sorted(server("GET", f"/secret/{token}")[1]["secrets"]), ["Build key", "Two factors"], "release of two")
