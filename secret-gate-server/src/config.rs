@@ -63,6 +63,16 @@ pub struct Config {
     pub max_lookups_per_minute: NonZeroU32,
 }
 
+/// What is needed to talk to the bot, and nothing else.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BotConfig {
+    /// `TELEGRAM_BOT_TOKEN`: token of the bot.
+    pub token: SecretValue,
+    /// `TELEGRAM_API_URL`: the Bot API server.
+    pub api_url: String,
+}
+
 /// What is wrong with the configuration, a line for each variable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -83,11 +93,7 @@ impl Config {
     /// # Errors
     /// Names each variable that is missing or malformed, what is wrong and what to write.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::read(|name| match std::env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err("is not UTF-8 text".to_owned()),
-        })
+        Self::read(environment)
     }
 
     /// Reads variables from wherever `variable` finds them.
@@ -102,8 +108,7 @@ impl Config {
             "the URL of your 1Password Connect server, such as http://localhost:8081",
         );
         let connect_token = vars.needed_secret("OP_CONNECT_TOKEN", "the access token of your 1Password Connect server");
-        let bot_token =
-            vars.needed_secret("TELEGRAM_BOT_TOKEN", "the token that @BotFather gave you, such as 123456:ABC-DEF");
+        let bot_token = vars.bot_token();
         let chat_id =
             vars.needed_or_file("TELEGRAM_CHAT_ID", "the chat's number, such as 42, or -10042 for a group", chat_id);
         let base_url = vars.url(
@@ -111,8 +116,7 @@ impl Config {
             None,
             "the URL under which clients reach this server, such as https://gate.example.com",
         );
-        let telegram_api_url =
-            vars.url("TELEGRAM_API_URL", Some("https://api.telegram.org"), "the URL of a Bot API server");
+        let telegram_api_url = vars.telegram_api_url();
         let approver_ids = vars.or("TELEGRAM_APPROVER_IDS", "", "numeric user ids, such as 42,43", user_ids);
         let bind_address = vars.or("BIND_ADDRESS", "0.0.0.0", "an IP address, such as 127.0.0.1", parsed);
         let port = vars.or("PORT", "8080", "a TCP port between 0 and 65535", parsed);
@@ -156,6 +160,28 @@ impl Config {
             })
         };
         config().ok_or(ConfigError { problems })
+    }
+}
+
+impl BotConfig {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let mut vars = Variables { variable: &environment, problems: Vec::new() };
+        match (vars.bot_token(), vars.telegram_api_url()) {
+            (Some(token), Some(api_url)) => Ok(Self { token, api_url }),
+            _ => Err(ConfigError { problems: vars.problems }),
+        }
+    }
+}
+
+fn environment(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err("is not UTF-8 text".to_owned()),
     }
 }
 
@@ -231,6 +257,14 @@ impl Variables<'_> {
             Some(value) => Some(value),
             None => self.problem(name, "is malformed", form),
         }
+    }
+
+    fn bot_token(&mut self) -> Option<SecretValue> {
+        self.needed_secret("TELEGRAM_BOT_TOKEN", "the token that @BotFather gave you, such as 123456:ABC-DEF")
+    }
+
+    fn telegram_api_url(&mut self) -> Option<String> {
+        self.url("TELEGRAM_API_URL", Some("https://api.telegram.org"), "the URL of a Bot API server")
     }
 
     fn needed_secret(&mut self, name: &str, form: &str) -> Option<SecretValue> {

@@ -1,11 +1,23 @@
 //! The server program: serves, unless a subcommand says otherwise.
 
+mod commands;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use secret_gate_server::logging;
+
+use crate::commands::Command;
+
+const EXAMPLES: &str = "\
+Examples:
+  secret-gate-server                 serve, until SIGINT or SIGTERM
+  secret-gate-server check           see whether all that it needs is there and works
+  secret-gate-server chats           find the ids for TELEGRAM_CHAT_ID and TELEGRAM_APPROVER_IDS
+  secret-gate-server key new ci      make an API key
+
+Exit codes: 0 done, 1 failed, 2 usage.";
 
 /// Releases secrets from 1Password Connect, once, after a human approved on Telegram.
 ///
@@ -16,11 +28,16 @@ use secret_gate_server::logging;
 /// AUDIT_LOG, MAX_PENDING (100), MAX_PENDING_PER_REQUESTER (10), MAX_REQUESTS_PER_MINUTE (30), MAX_LOOKUPS_PER_MINUTE
 /// (120), LOG_FORMAT (text on a terminal, else json), RUST_LOG (info).
 #[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {}
+#[command(version, after_help = EXAMPLES, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
 
 fn main() -> ExitCode {
-    let Arguments {} = Arguments::parse();
+    if let Some(command) = Arguments::parse().command {
+        return command.run();
+    }
     match serve::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

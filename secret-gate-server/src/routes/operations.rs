@@ -1,5 +1,7 @@
 //! For whoever operates the server.
 
+use std::sync::LazyLock;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -52,10 +54,14 @@ pub(super) async fn openapi(State(app): State<App>) -> Answer<serde_json::Value>
 pub(super) struct Root {
     service: &'static str,
     status: &'static str,
+    /// Random, another with each start: tells this server from others under the same name
+    instance: &'static str,
 }
+
+static INSTANCE: LazyLock<String> = LazyLock::new(crate::random_id);
 
 /// What serves here
 #[utoipa::path(get, path = "/", tag = "operations", responses((status = 200, description = "a greeting", body = Root)))]
 pub(super) async fn root() -> Answer<Root> {
-    Answer(Root { service: "secret-gate", status: "running" })
+    Answer(Root { service: "secret-gate", status: "running", instance: &INSTANCE })
 }

@@ -21,6 +21,7 @@ use super::{ApproverError, Outcome, Question};
 
 #[cfg(feature = "telegram")]
 pub(crate) use visible::clamped;
+pub use visible::shown;
 
 /// Characters of one Telegram message, counted as UTF-16 code units without the formatting.
 const MESSAGE_LIMIT: usize = 4096;

@@ -11,8 +11,10 @@ const MARKS_PER_LETTER: usize = 3;
 /// The longest suffix that [`clamped`] adds, and the two marks of [`isolated`].
 const CUT_ROOM: usize = "… (+1000000 characters)".len() + 2;
 
-/// All of the text, with every character visible.
-pub(crate) fn shown(text: &str) -> String {
+/// All of the text in one line, with every character visible: control characters and those that hide or turn text around
+/// are spelled out.
+#[must_use]
+pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     each(text, |piece| out.push_str(piece));
     isolated(out)
