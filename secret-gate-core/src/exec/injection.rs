@@ -1,0 +1,127 @@
+//! Which values a command gets, and how they reach it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::uses::{is_loader_variable, is_variable_name};
+use crate::{ExactCommand, SecretValue};
+
+use super::{Command, ExecError, Redactor};
+
+/// The longest `NAME=value` that Linux hands to a program, in bytes with the NUL at its end (`MAX_ARG_STRLEN`).
+const MAX_VARIABLE: usize = 128 * 1024;
+
+/// How a value reaches the command.
+///
+/// | | who can see it besides the command |
+/// |---|---|
+/// | [`Variable`](Self::Variable) | every program that the command starts, and every process of the same user (`/proc/PID/environ`), for as long as it runs |
+/// | [`Stdin`](Self::Stdin), [`File`](Self::File) | who reads the pipe first, once |
+///
+/// To put it into a variable, the standard library copies the value into buffers that nobody wipes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// In an environment variable of this name.
+    Variable(String),
+    /// As the whole standard input, without a new line at its end.
+    Stdin,
+    /// In a pipe, whose `/dev/fd` path stands in an environment variable of this name. It can be read once.
+    File(String),
+}
+
+impl Delivery {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Variable(name) | Self::File(name) => Some(name),
+            Self::Stdin => None,
+        }
+    }
+}
+
+/// A value for a command.
+#[derive(Debug, Clone)]
+pub struct Injection {
+    pub(super) label: String,
+    pub(super) value: Arc<SecretValue>,
+    pub(super) is_concealed: bool,
+    pub(super) delivery: Delivery,
+}
+
+impl Injection {
+    /// This value, named `item/field` where it is redacted, delivered in this way.
+    pub fn new(label: impl Into<String>, value: impl Into<Arc<SecretValue>>, delivery: Delivery) -> Self {
+        Self { label: label.into(), value: value.into(), is_concealed: true, delivery }
+    }
+
+    /// The same, but the value may be seen: a user name, a host. It is not taken out of the output.
+    #[must_use]
+    pub const fn visible(mut self) -> Self {
+        self.is_concealed = false;
+        self
+    }
+}
+
+/// Checks that the command can get these values, and makes what takes them out of its output.
+pub(super) fn check(command: &Command, injections: &[Injection]) -> Result<Redactor, ExecError> {
+    let mut names = HashSet::new();
+    let mut has_stdin = command.stdin.is_some();
+    for Injection { label, value, delivery, .. } in injections {
+        if let Some(name) = delivery.name() {
+            let name = name.to_owned();
+            if !is_variable_name(&name) {
+                return Err(ExecError::VariableName { name });
+            }
+            if is_loader_variable(&name) {
+                return Err(ExecError::LoaderVariable { name });
+            }
+            if !names.insert(name.clone()) {
+                return Err(ExecError::VariableTwice { name });
+            }
+        }
+        match delivery {
+            Delivery::Variable(name) => {
+                if value.expose_bytes().contains(&0) {
+                    return Err(ExecError::Nul { label: label.clone() });
+                }
+                if name.len() + value.len() + 2 > MAX_VARIABLE {
+                    return Err(ExecError::TooLong { label: label.clone() });
+                }
+            }
+            Delivery::Stdin if has_stdin => return Err(ExecError::StdinTwice),
+            Delivery::Stdin => has_stdin = true,
+            Delivery::File(_) => {}
+        }
+    }
+    if let Some(approved) = &command.approved {
+        check_approved(approved, injections)?;
+    }
+    let concealed = injections.iter().filter(|injection| injection.is_concealed);
+    Ok(Redactor::new(concealed.map(|injection| (injection.label.as_str(), &*injection.value)))?)
+}
+
+/// An exact command gets the variables that were approved, each with its field, and nothing else.
+fn check_approved(approved: &ExactCommand, injections: &[Injection]) -> Result<(), ExecError> {
+    let is_approved = |injection: &Injection| {
+        let field = injection.delivery.name().and_then(|name| approved.env.get(name));
+        field.is_some_and(|field| {
+            let rest = injection.label.strip_suffix(field.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        })
+    };
+    if injections.len() == approved.env.len() && injections.iter().all(is_approved) {
+        return Ok(());
+    }
+    Err(ExecError::Changed { what: "the variables that carry fields" })
+}
+
+/// The labels of the values that may be seen, each once.
+pub(super) fn unredacted(injections: &[Injection]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for injection in injections.iter().filter(|injection| !injection.is_concealed) {
+        if !labels.contains(&injection.label) {
+            labels.push(injection.label.clone());
+        }
+    }
+    labels
+}
