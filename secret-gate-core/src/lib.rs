@@ -7,7 +7,10 @@
 //! | [`Approver`] | who says yes | [`TerminalApprover`], [`FnApprover`](approver::FnApprover), [`ScriptedApprover`], [`DenyAll`]; `telegram::TelegramApprover` with feature `telegram` |
 //! | [`Cache`] | how long a yes lasts | [`MemoryCache`], [`NoCache`] |
 //! | [`AuditLog`](audit::AuditLog) | what happened, written before it counts | [`FileAudit`](audit::FileAudit), [`TracingAudit`](audit::TracingAudit) |
+//! | [`Clock`](clock::Clock) | what time it is | [`SystemClock`](clock::SystemClock), [`ManualClock`](clock::ManualClock) for tests |
+//! | `client::RemoteGate` | a gate on another machine, over HTTP | feature `client` |
 //! | [`wire`] | the JSON types of the HTTP API | |
+//! | `conformance` | the tests that each of these must pass, to run on your own | feature `conformance` |
 //!
 //! ```
 //! use std::sync::Arc;

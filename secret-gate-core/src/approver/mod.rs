@@ -30,7 +30,8 @@ pub use terminal::TerminalApprover;
 ///
 /// The decision does not come back from [`ask`](Self::ask): it is cast on the [`Ballot`], whenever and from wherever
 /// the approver hears of it. Silence is a no. Implemented by [`DenyAll`], [`ScriptedApprover`], [`FnApprover`],
-/// [`TerminalApprover`] and `TelegramApprover` (feature `telegram`); called by [`Gate`](crate::Gate).
+/// [`TerminalApprover`] and `TelegramApprover` (feature `telegram`); called by [`Gate`](crate::Gate). Run
+/// `conformance::approver::all` (feature `conformance`) on your own.
 #[async_trait]
 pub trait Approver: fmt::Debug + Send + Sync + 'static {
     /// Puts the question before a human. Returns once they can see it; what it returns is told how the question ends,

@@ -113,7 +113,7 @@ fn as_identity<S: Serializer>(requester: &Requester, serializer: S) -> Result<S:
 }
 
 /// Where audit entries go. Implemented by [`TracingAudit`], [`FileAudit`] and [`MemoryAudit`]; called by
-/// [`Gate`](crate::Gate).
+/// [`Gate`](crate::Gate). Run `conformance::audit::all` (feature `conformance`) on your own.
 #[async_trait]
 pub trait AuditLog: fmt::Debug + Send + Sync + 'static {
     /// Writes an entry. Returns once it is kept as safely as the log can, with where it stands, for logs whose lines hang

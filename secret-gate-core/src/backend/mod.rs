@@ -16,7 +16,8 @@ pub use memory::MemoryBackend;
 ///
 /// A backend reads, by ids, and nothing else: it never sees a name that someone typed, a request or an approval.
 /// Finding the item that a name means is the gate's work, so that every backend finds it the same way.
-/// Implemented by [`MemoryBackend`] and `OnePassword` (feature `onepassword`); called by [`Gate`](crate::Gate).
+/// Implemented by [`MemoryBackend`] and `OnePassword` (feature `onepassword`); called by [`Gate`](crate::Gate). Run
+/// `conformance::backend::all` (feature `conformance`) on your own.
 #[async_trait]
 pub trait SecretBackend: fmt::Debug + Send + Sync + 'static {
     /// Lists the vaults that the backend's credentials can see.
@@ -28,11 +29,12 @@ pub trait SecretBackend: fmt::Debug + Send + Sync + 'static {
     /// Lists the items of a vault, without fields.
     ///
     /// # Errors
-    /// [`BackendError::Forbidden`] for a vault outside what the credentials see; otherwise when the listing can't be
-    /// had, whole.
+    /// [`BackendError::NotFound`] when there is no such vault, [`BackendError::Forbidden`] for one outside what the
+    /// credentials see; otherwise when the listing can't be had, whole.
     async fn items(&self, vault_id: &str) -> Result<Vec<ItemSummary>, BackendError>;
 
-    /// Reads one item with its fields and their values, as it is now.
+    /// Reads one item with its fields and their values, as it is now. The ids are to be taken exactly, whatever is in
+    /// them; what is returned carries them.
     ///
     /// # Errors
     /// [`BackendError::NotFound`] when there is no such item (any more); otherwise when it can't be read, whole.

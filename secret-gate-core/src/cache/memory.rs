@@ -8,6 +8,30 @@ use crate::sync::lock;
 
 /// Keeps leases in memory, each value in locked pages (see [`SecretValue`](crate::SecretValue)); a timer drops each
 /// when its grant ends.
+///
+/// The timers are tasks of the Tokio runtime that [`put`](Cache::put) is called in; outside of one it refuses. With the
+/// last handle of the cache everything in it is dropped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use secret_gate_core::{Decision, Field, FieldKind, Gate, Item, MemoryBackend, MemoryCache, Request};
+/// use secret_gate_core::{ScriptedApprover, Use};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secret_gate_core::Error> {
+/// let vault = MemoryBackend::new().with_vault("v1", "infra").with_item(
+///     Item::new("i1", "v1", "database").with_field(Field::new("f1", "password", FieldKind::concealed(), "hunter2")),
+/// );
+/// let human = ScriptedApprover::new().then(Decision::approve("Ann"));
+/// let gate = Gate::builder(Arc::new(vault), Arc::new(human.clone())).cache(Arc::new(MemoryCache::new())).build();
+///
+/// // a request that says what the value is for leaves a grant behind, and the next one finds it
+/// let request = Request::new("database").for_use(Use::any_command());
+/// gate.request(request.clone()).await?;
+/// let again = gate.request(request).await?;
+/// assert_eq!(again.value("password").unwrap().expose(), "hunter2");
+/// assert_eq!(human.count(), 1);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct MemoryCache {
     clock: Arc<dyn Clock>,

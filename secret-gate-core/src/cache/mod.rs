@@ -12,7 +12,8 @@ pub use memory::MemoryCache;
 
 /// Keeps what was released until its grant ends. What it keeps is wiped when it ends, not when somebody looks next.
 ///
-/// Implemented by [`MemoryCache`] and [`NoCache`]; called by [`Gate::request`](crate::Gate::request).
+/// Implemented by [`MemoryCache`] and [`NoCache`]; called by [`Gate::request`](crate::Gate::request). Run
+/// `conformance::cache::all` (feature `conformance`) on your own.
 pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// Keeps a lease until its grant's end, in place of an earlier one under the same key.
     ///
@@ -29,7 +30,7 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// Drops everything.
     fn clear(&self);
 
-    /// What is kept and until when, without values.
+    /// What is kept and until when, without values, in no particular order.
     fn list(&self) -> Vec<(CacheKey, SystemTime)>;
 }
 

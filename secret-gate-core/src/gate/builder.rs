@@ -21,7 +21,34 @@ pub(super) struct Settings {
     pub(super) room: Room,
 }
 
-/// Puts a [`Gate`] together.
+/// Puts a [`Gate`] together. Comes from [`Gate::builder`] with the defaults that each setting names.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use std::time::Duration;
+/// use secret_gate_core::audit::MemoryAudit;
+/// use secret_gate_core::{Decision, Gate, Item, MemoryBackend, MemoryCache, Request, ScriptedApprover};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), secret_gate_core::Error> {
+/// let vault = MemoryBackend::new().with_vault("v1", "infra").with_item(Item::new("i1", "v1", "database"));
+/// let human = ScriptedApprover::new().then(Decision::approve("Ann"));
+/// let (log, steps) = (MemoryAudit::new(), Arc::new(AtomicUsize::new(0)));
+/// let counter = Arc::clone(&steps);
+///
+/// let gate = Gate::builder(Arc::new(vault), Arc::new(human))
+///     .audit(Arc::new(log.clone()))
+///     .cache(Arc::new(MemoryCache::new()))
+///     .request_ttl(Duration::from_secs(120))
+///     .max_pending(20, 2)
+///     .on_step(move |_| drop(counter.fetch_add(1, Ordering::Relaxed)))
+///     .build();
+///
+/// gate.request(Request::new("database")).await?;
+/// // asked, approved, released
+/// assert_eq!((log.lines().len(), steps.load(Ordering::Relaxed)), (3, 3));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct GateBuilder {
     backend: Arc<dyn SecretBackend>,
@@ -84,7 +111,7 @@ impl GateBuilder {
         self
     }
 
-    /// The gate.
+    /// The gate. Starts nothing: it lists, asks and writes only when it is called.
     #[must_use]
     pub fn build(self) -> Gate {
         let Self { backend, approver, cache, audit, clock, listener, settings } = self;

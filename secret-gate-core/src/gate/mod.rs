@@ -153,7 +153,9 @@ impl Standing {
 }
 
 impl Gate {
-    /// Looks for titles. Asks nobody, and reads no values.
+    /// Looks for titles. Asks nobody, and reads no values. Returns at most `limit` matches, best first, ties by title and
+    /// then by vault, out of titles as old as [`GateBuilder::index_ttl`] allows; where none matches, out of fresh ones.
+    /// A vault that can't be listed is named and passed over.
     ///
     /// # Errors
     /// [`Error::MissingQuery`], or [`Error::Backend`] when the vaults can't be listed.
@@ -186,7 +188,8 @@ impl Gate {
     /// not matter here.
     ///
     /// # Errors
-    /// When the name does not stand for one item, or the backend gives no answer.
+    /// [`Error::MissingName`] and [`Error::Reference`] for what is no name, [`Error::NotFound`], [`Error::Ambiguous`] and
+    /// [`Error::Unlisted`] where it does not stand for one item, [`Error::Backend`] when there is no answer.
     pub async fn fields(&self, name: &str, vault: Option<&str>) -> Result<Fields, Error> {
         let (index, backend) = (&self.inner.index, self.inner.backend.as_ref());
         let target = Target::parse(name, vault)?;
@@ -195,18 +198,18 @@ impl Gate {
         Ok(Fields { title: item.title, vault: vault.name, fields })
     }
 
-    /// How a request stands.
+    /// How a request stands now. Waits for nothing.
     ///
     /// # Errors
-    /// [`Error::UnknownToken`].
+    /// [`Error::UnknownToken`] for a token that no request has, or whose request was forgotten.
     pub fn standing(&self, token: &Token) -> Result<Standing, Error> {
         Ok(Standing::of(&self.inner.record(token)?))
     }
 
-    /// How a request stands once somebody has decided, or after `up_to`.
+    /// How a request stands once somebody has decided or it has ended otherwise, or after `up_to` with nothing decided.
     ///
     /// # Errors
-    /// [`Error::UnknownToken`].
+    /// [`Error::UnknownToken`] for a token that no request has, or whose request is forgotten meanwhile.
     pub async fn wait(&self, token: &Token, up_to: Duration) -> Result<Standing, Error> {
         let inner = &self.inner;
         let record = inner.record(token)?;
@@ -251,7 +254,8 @@ impl Gate {
         tokens.iter().enumerate().filter(|(_, token)| gone(token)).map(|(at, _)| at).collect()
     }
 
-    /// Forgets requests that ended at least a minute ago and left no living grant behind.
+    /// Forgets requests that ended at least a minute ago and left no living grant behind. Call it from time to time where
+    /// the gate lives long; what is forgotten answers [`Error::UnknownToken`].
     pub fn sweep(&self) {
         let inner = &self.inner;
         let now = inner.clock.now();

@@ -46,8 +46,12 @@ impl Gate {
     /// If the caller goes away while this runs, the question is withdrawn: nobody would hold its token.
     ///
     /// # Errors
-    /// When the request means nothing or not one thing, when too many are open, when the backend gives no answer or
-    /// the question does not reach a human. Nothing is left behind then.
+    /// When the request means nothing ([`Error::MissingName`], [`Error::Reference`], [`Error::ReferenceWithFields`],
+    /// [`Error::Use`], [`Error::UnknownField`]) or not one thing ([`Error::NotFound`], [`Error::Ambiguous`]), when it is
+    /// too much ([`Error::TooManySecrets`], [`Error::TooManyFields`], [`Error::TooLongToShow`]) or too many are open
+    /// ([`Error::TooManyRequests`]), when the backend gives no answer ([`Error::Backend`], [`Error::Unlisted`]), the
+    /// question does not reach a human ([`Error::NotificationFailed`]) or can't be written down ([`Error::Audit`]).
+    /// Nothing is left behind then.
     pub async fn submit(&self, request: Request) -> Result<Submitted, Error> {
         let inner = &self.inner;
         inner.store.check_room(&request.requester, inner.settings.room, inner.clock.now())?;
