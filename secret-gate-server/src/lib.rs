@@ -193,7 +193,7 @@ impl Server {
             stop.await;
             app.stopping.cancel();
         };
-        let accepting = connections::accept(listener, max, router, app.stopping.clone());
+        let accepting = connections::accept(listener, max, router, app.stopping.clone(), app.metrics.connections());
         let (mut open, ()) = tokio::join!(accepting, until_stopped);
         tokio::select! {
             () = connections::all_ended(&mut open) => {}

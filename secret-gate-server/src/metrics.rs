@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use secret_gate_core::audit::AuditEvent;
 use secret_gate_core::{BackendError, Gate, Step};
@@ -20,6 +20,7 @@ const BACKEND_ERRORS: &str = "secret_gate_backend_errors_total";
 const APPROVER_ERRORS: &str = "secret_gate_approver_errors_total";
 const AUDIT_ERRORS: &str = "secret_gate_audit_errors_total";
 const TELEGRAM_ERRORS: &str = "secret_gate_telegram_errors_total";
+const CONNECTIONS: &str = "secret_gate_connections";
 const BUILD: &str = "secret_gate_build_info";
 const START: &str = "process_start_time_seconds";
 
@@ -127,6 +128,11 @@ impl Metrics {
         self.record(|| counter!(AUDIT_ERRORS).increment(1));
     }
 
+    /// Shows how many connections there are.
+    pub(crate) fn connections(&self) -> Gauge {
+        self.record(|| gauge!(CONNECTIONS))
+    }
+
     /// Everything, with how the gate stands now.
     pub(crate) fn render(&self, gate: &Gate) -> String {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -180,6 +186,7 @@ fn describe() {
     describe_counter!(APPROVER_ERRORS, "questions that did not reach a human, and checks that say they would not");
     describe_counter!(AUDIT_ERRORS, "attempts to write a line of the audit log that failed");
     describe_counter!(TELEGRAM_ERRORS, "calls to Telegram that failed, by method");
+    describe_gauge!(CONNECTIONS, "open connections");
     describe_gauge!(BUILD, "1, with the version of the server");
     describe_gauge!(START, "when the process started, in seconds since 1970");
 }

@@ -12,9 +12,10 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use secret_gate_doubles::{ConnectDouble, Fault, TelegramDouble, Times};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
 
 use support::exposition::{Exposition, Series, pairs};
-use support::{Answer, Asked, Http, PATIENCE, World, login, server_by};
+use support::{Answer, Asked, Http, PATIENCE, World, login, server_by, wire};
 
 /// What may stand in labels. Whoever adds a value here says that there is a fixed number of them.
 const LABELS: [(&str, &[&str]); 6] = [
@@ -303,6 +304,29 @@ async fn every_number_is_right_after_a_life_with_faults() {
             assert!(is_known, "{name}: {label}={value}");
         }
     }
+}
+
+#[tokio::test]
+async fn connections_are_counted_while_they_are_open() {
+    let world = World::start().await;
+    let count = async || Exposition::parse(&world.http.get("/metrics").await.text).get("secret_gate_connections", "");
+    assert_same(count().await, 1, "that of the scrape");
+    let mut wires = Vec::new();
+    for _ in 0..3 {
+        let mut wire = wire(&world.server.url, "/health").await;
+        let mut start = [0; 12];
+        wire.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        wires.push(wire);
+    }
+    assert_same(count().await, 4, "and three");
+    wires.truncate(1);
+    let started = Instant::now();
+    while count().await > 2.0 {
+        assert!(started.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_same(count().await, 2, "and one");
 }
 
 #[tokio::test]

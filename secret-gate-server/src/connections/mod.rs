@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
@@ -45,17 +46,20 @@ const MAX_HEAD: usize = 32 * 1024;
 /// How long to wait when the system has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
-/// Takes connections until the server is told to stop, at most so many at once; returns those still open. Dropping them
-/// closes them.
+/// Takes connections until the server is told to stop, at most so many at once, and shows how many there are; returns
+/// those still open. Dropping them closes them.
 pub(crate) async fn accept(
     listener: TcpListener,
     max: usize,
     router: Router,
     stopping: CancellationToken,
+    shown: Gauge,
 ) -> JoinSet<()> {
     let mut open = JoinSet::new();
     let (mut full, mut failing) = (OnceAMinute::default(), OnceAMinute::default());
     loop {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        shown.set(open.len() as f64);
         let room = open.len() < max;
         if !room && full.now() {
             tracing::warn!(max, "no more connections can be taken; others wait until one ends");
