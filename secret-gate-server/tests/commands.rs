@@ -274,12 +274,17 @@ async fn all_is_well_and_nothing_is_disturbed() {
 
 #[tokio::test]
 async fn every_problem_of_the_configuration_is_told() {
-    let env = [("PORT".to_owned(), "http".to_owned()), ("LOG_FORMAT".to_owned(), "xml".to_owned())].into();
+    let env = [
+        ("PORT".to_owned(), "http".to_owned()),
+        ("LOG_FORMAT".to_owned(), "xml".to_owned()),
+        ("RUST_LOG".to_owned(), "=x=".to_owned()),
+    ]
+    .into();
     let (code, findings) = check(&env).await;
-    assert_eq!((code, findings.len()), (Some(1), 7), "{findings:#?}");
+    assert_eq!((code, findings.len()), (Some(1), 8), "{findings:#?}");
     let text = run(&["check"], &env).await;
-    assert_eq!(text.stdout.lines().filter(|line| line.starts_with("FAIL")).count(), 7, "{}", text.stdout);
-    assert_eq!(text.stdout.lines().filter(|line| line.starts_with("      write ")).count(), 7, "{}", text.stdout);
+    assert_eq!(text.stdout.lines().filter(|line| line.starts_with("FAIL")).count(), 8, "{}", text.stdout);
+    assert_eq!(text.stdout.lines().filter(|line| line.starts_with("      write ")).count(), 8, "{}", text.stdout);
 }
 
 #[tokio::test]

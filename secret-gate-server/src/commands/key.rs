@@ -82,7 +82,7 @@ impl Key {
             Self::List(at) => list(&at),
             Self::Revoke(revoke) => {
                 let path = revoke.at.needed()?;
-                identity::remove(path, &revoke.name).map_err(|error| told(error, path, &revoke.name))?;
+                identity::remove_key(path, &revoke.name).map_err(|error| told(error, path, &revoke.name))?;
                 print::note(&format!("{} is revoked", revoke.name));
                 Ok(())
             }
@@ -96,7 +96,7 @@ impl New {
         let key = random_key()?;
         match at.path() {
             Some(path) => {
-                identity::add(path, &name, key.expose(), broker).map_err(|error| told(error, path, &name))?;
+                identity::add_key(path, &name, key.expose(), broker).map_err(|error| told(error, path, &name))?;
                 print::data(key.expose()).map_err(|failure| Failure {
                     hint: format!("nobody has seen the key; revoke it: secret-gate-server key revoke {name}"),
                     ..failure
@@ -104,7 +104,7 @@ impl New {
                 print::note(&format!("{name} is added to {}; the key is not shown again", path.display()));
             }
             None => {
-                let line = identity::line_of(&name, key.expose(), broker)
+                let line = identity::key_line(&name, key.expose(), broker)
                     .map_err(|error| told(error, Path::new(""), &name))?;
                 print::data(key.expose())?;
                 print::note(&format!(

@@ -38,7 +38,7 @@ pub enum EditError {
 ///
 /// # Errors
 /// [`EditError::Name`] for a name that would not be one word, or looks like something else.
-pub fn line_of(name: &str, key: &str, broker: bool) -> Result<String, EditError> {
+pub fn key_line(name: &str, key: &str, broker: bool) -> Result<String, EditError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if !(1..=64).contains(&name.len()) || !name.bytes().all(fits) {
         return Err(EditError::Name);
@@ -52,8 +52,8 @@ pub fn line_of(name: &str, key: &str, broker: bool) -> Result<String, EditError>
 ///
 /// # Errors
 /// When the name is none or taken, or the file can't be used or written; it is unchanged then.
-pub fn add(path: &Path, name: &str, key: &str, broker: bool) -> Result<(), EditError> {
-    let line = line_of(name, key, broker)?;
+pub fn add_key(path: &Path, name: &str, key: &str, broker: bool) -> Result<(), EditError> {
+    let line = key_line(name, key, broker)?;
     edit(path, |text| {
         let keys = keys::parse(text)?;
         if let Some(taken) = keys.iter().find(|key| key.name == name) {
@@ -68,7 +68,7 @@ pub fn add(path: &Path, name: &str, key: &str, broker: bool) -> Result<(), EditE
 ///
 /// # Errors
 /// When there is none, or the file can't be used or written; it is unchanged then.
-pub fn remove(path: &Path, name: &str) -> Result<(), EditError> {
+pub fn remove_key(path: &Path, name: &str) -> Result<(), EditError> {
     edit(path, |text| {
         let keys = keys::parse(text)?;
         let gone = keys.iter().find(|key| key.name == name).ok_or(EditError::Unknown)?.line;
@@ -134,18 +134,18 @@ mod tests {
     fn a_line_comes_and_goes_and_the_rest_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        add(&path, "ci", "k1", false).unwrap();
+        add_key(&path, "ci", "k1", false).unwrap();
         let first = std::fs::read_to_string(&path).unwrap();
         // an editor that writes no last line break, and one that writes others
         let written = format!("# ours\r\n\n{}", first.trim_end());
         std::fs::write(&path, &written).unwrap();
-        add(&path, "vm.2_x-y", "k2", true).unwrap();
+        add_key(&path, "vm.2_x-y", "k2", true).unwrap();
         assert_eq!(names(&path), [("ci".to_owned(), false), ("vm.2_x-y".to_owned(), true)]);
-        assert!(matches!(add(&path, "ci", "k3", false), Err(EditError::Taken { line: 3 })));
-        assert!(matches!(remove(&path, "c"), Err(EditError::Unknown)));
-        remove(&path, "vm.2_x-y").unwrap();
+        assert!(matches!(add_key(&path, "ci", "k3", false), Err(EditError::Taken { line: 3 })));
+        assert!(matches!(remove_key(&path, "c"), Err(EditError::Unknown)));
+        remove_key(&path, "vm.2_x-y").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{written}\n"));
-        remove(&path, "ci").unwrap();
+        remove_key(&path, "ci").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "# ours\r\n\n");
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
@@ -156,10 +156,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         for bad in ["", "two words", "#x", "a\nb", "naïve", "a/b", &"x".repeat(65)] {
-            assert!(matches!(add(&path, bad, "k", false), Err(EditError::Name)), "{bad}");
+            assert!(matches!(add_key(&path, bad, "k", false), Err(EditError::Name)), "{bad}");
         }
         assert!(!path.exists());
-        add(&path, &"x".repeat(64), "k", false).unwrap();
+        add_key(&path, &"x".repeat(64), "k", false).unwrap();
     }
 
     #[test]
@@ -168,11 +168,11 @@ mod tests {
         let path = folder.path().join("keys");
         for bad in ["nonsense\n".as_bytes(), b"\xff\xfe"] {
             std::fs::write(&path, bad).unwrap();
-            assert!(matches!(add(&path, "ci", "k", false), Err(EditError::Keys(_))));
-            assert!(matches!(remove(&path, "nonsense"), Err(EditError::Keys(_))));
+            assert!(matches!(add_key(&path, "ci", "k", false), Err(EditError::Keys(_))));
+            assert!(matches!(remove_key(&path, "nonsense"), Err(EditError::Keys(_))));
             assert_eq!(std::fs::read(&path).unwrap(), bad);
         }
-        assert!(matches!(add(&folder.path().join("no/keys"), "ci", "k", false), Err(EditError::Unwritable(_))));
+        assert!(matches!(add_key(&folder.path().join("no/keys"), "ci", "k", false), Err(EditError::Unwritable(_))));
     }
 
     #[cfg(unix)]
@@ -182,11 +182,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("keys"), folder.path().join("link"));
         let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        add(&path, "ci", "k1", false).unwrap();
+        add_key(&path, "ci", "k1", false).unwrap();
         assert_eq!(mode(), 0o600);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         std::os::unix::fs::symlink("keys", &link).unwrap();
-        add(&link, "vm", "k2", false).unwrap();
+        add_key(&link, "vm", "k2", false).unwrap();
         assert_eq!(mode(), 0o644);
         assert!(link.is_symlink());
         assert_eq!(names(&path).len(), 2);

@@ -11,7 +11,7 @@ use secret_gate_core::Requester;
 
 use crate::error::ApiError;
 
-pub use edit::{EditError, add, line_of, remove};
+pub use edit::{EditError, add_key, key_line, remove_key};
 pub use keys::{KeysError, KeysFile};
 
 /// Tells who sends a request.

@@ -109,7 +109,7 @@ fn configuration() -> Result<(Config, Finding), Vec<Finding>> {
     if let Err(problem) = LogFormat::from_env() {
         problems.push(problem);
     }
-    if EnvFilter::builder().try_from_env().is_err() && std::env::var_os("RUST_LOG").is_some() {
+    if EnvFilter::builder().from_env().is_err() {
         problems.push("RUST_LOG is malformed; write RUST_LOG=info, or another level".to_owned());
     }
     let config = Config::from_env();
