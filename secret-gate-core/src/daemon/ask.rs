@@ -1,0 +1,367 @@
+//! From a wish to what is held: covered already, or asked for, once however many callers want it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::call::{Event, Failure, FailureKind, Granted, Wish};
+use super::holdings::{Found, Holding, HoldingField, HoldingItem, Holdings, Name};
+use crate::client::{ClientError, RemoteGate};
+use crate::sync::lock;
+use crate::wire::{
+    AccessRequest, AccessResponse, Ended, GrantInfo, ReleasedInfo, Revealed, SecretResponse, Status, StatusResponse,
+    WantedSecret,
+};
+use crate::{FieldKind, Grant, SecretValue, Use};
+
+/// How long to wait before an approved secret is fetched again that the server could not read.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a server that does not say so is taken to mean an approval to last.
+const DEFAULT_KEEP: Duration = Duration::from_secs(60 * 60);
+
+type Values = BTreeMap<String, Revealed>;
+
+/// Asks servers, and puts what they release into the holdings.
+#[derive(Debug)]
+pub(super) struct Asking {
+    holdings: Holdings,
+    questions: Mutex<HashMap<String, Weak<Question>>>,
+}
+
+/// Whoever made a call.
+#[async_trait]
+pub(super) trait Caller: Send + Sync {
+    /// Tells them how it goes on.
+    async fn hear(&self, event: &Event);
+}
+
+/// A question that is open. When the last caller who waits for it drops it, it is withdrawn.
+#[derive(Debug)]
+struct Question {
+    state: watch::Receiver<State>,
+    _withdrawn_when_dropped: DropGuard,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Asking,
+    Asked { request_id: String, expires_at: String },
+    Granted(Arc<Holding>),
+    Failed(Failure),
+}
+
+/// What covers a wish.
+#[derive(Debug)]
+pub(super) struct Covered {
+    pub(super) found: Vec<Found>,
+    pub(super) cached: bool,
+}
+
+impl Covered {
+    pub(super) fn describe(&self) -> Granted {
+        let holdings = self.found.iter().map(|found| &found.holding);
+        let first_to_end = holdings.min_by_key(|holding| holding.grant.expires_at);
+        Granted {
+            cached: self.cached,
+            items: self.found.iter().filter_map(Found::item).map(HoldingItem::describe).collect(),
+            grant: first_to_end.map(|holding| holding.grant_info()),
+        }
+    }
+}
+
+impl Asking {
+    pub(super) fn new(holdings: Holdings) -> Self {
+        Self { holdings, questions: Mutex::default() }
+    }
+
+    /// What covers the wish; asks for what does not, once a human can see that it tells the caller.
+    pub(super) async fn obtain(self: &Arc<Self>, wish: &Wish, caller: &dyn Caller) -> Result<Covered, Failure> {
+        if wish.secrets.is_empty() {
+            return Err(Failure::new(FailureKind::Invalid, "no secret is named"));
+        }
+        let names: Vec<Name> = wish.secrets.iter().map(name_of).collect();
+        let mut found: Vec<Option<Found>> =
+            names.iter().map(|name| self.holdings.find(&wish.server, name, &wish.intended_use)).collect();
+        let cached = found.iter().all(Option::is_some);
+        if !cached {
+            if wish.only_held {
+                let message = "no approval that is held covers this; ask for one first";
+                return Err(Failure::new(FailureKind::NotGranted, message));
+            }
+            let missing = wish.secrets.iter().zip(&found).filter(|(_, found)| found.is_none());
+            let secrets = missing.map(|(secret, _)| secret.clone()).collect();
+            let holding = self.ask(Wish { secrets, ..wish.clone() }, caller).await?;
+            for (place, name) in found.iter_mut().zip(&names).filter(|(place, _)| place.is_none()) {
+                *place = Found::named(&holding, name);
+            }
+            if holding.grant.once {
+                // used by this call, whoever else waited for it
+                self.holdings.remove(&holding.grant.id).ok_or_else(|| {
+                    Failure::new(FailureKind::NotGranted, "the approval was for one use, which is spent")
+                })?;
+            }
+        }
+        Ok(Covered { found: found.into_iter().flatten().collect(), cached })
+    }
+
+    async fn ask(self: &Arc<Self>, wish: Wish, caller: &dyn Caller) -> Result<Arc<Holding>, Failure> {
+        let question = self.question(wish)?;
+        let mut state = question.state.clone();
+        loop {
+            let now = state.borrow_and_update().clone();
+            match now {
+                State::Asking => {}
+                State::Asked { request_id, expires_at } => caller.hear(&Event::Asked { request_id, expires_at }).await,
+                State::Granted(holding) => return Ok(holding),
+                State::Failed(failure) => return Err(failure),
+            }
+            if state.changed().await.is_err() {
+                return Err(Failure::new(FailureKind::Failed, "the question was dropped"));
+            }
+        }
+    }
+
+    /// The question that asks for this: one that is open, or a new one.
+    fn question(self: &Arc<Self>, wish: Wish) -> Result<Arc<Question>, Failure> {
+        let gate = Arc::new(gate(&wish)?);
+        let key = serde_json::to_string(&(&wish.server, &wish.secrets, &wish.intended_use, &wish.duration))
+            .map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
+        let mut questions = lock(&self.questions);
+        questions.retain(|_, question| question.strong_count() > 0);
+        if let Some(question) = questions.get(&key).and_then(Weak::upgrade) {
+            return Ok(question);
+        }
+        let (sender, state) = watch::channel(State::Asking);
+        let withdrawn = CancellationToken::new();
+        let question = Arc::new(Question { state, _withdrawn_when_dropped: withdrawn.clone().drop_guard() });
+        questions.insert(key.clone(), Arc::downgrade(&question));
+        drop(questions);
+        let asking = Arc::clone(self);
+        tokio::spawn(async move {
+            let ended = asking.run(&gate, &wish, &sender, &withdrawn).await;
+            // nobody joins a question that has ended
+            lock(&asking.questions).remove(&key);
+            sender.send_replace(ended.map_or_else(State::Failed, State::Granted));
+        });
+        Ok(question)
+    }
+
+    async fn run(
+        &self,
+        gate: &Arc<RemoteGate>,
+        wish: &Wish,
+        state: &watch::Sender<State>,
+        withdrawn: &CancellationToken,
+    ) -> Result<Arc<Holding>, Failure> {
+        // to its end, whoever leaves meanwhile: only its token can withdraw it
+        let asked = gate.request(&question_of(wish)).await.map_err(failure)?;
+        let outcome = tokio::select! {
+            outcome = self.redeem(gate, wish, &asked, state) => outcome,
+            () = withdrawn.cancelled() => Err(Failure::new(FailureKind::Expired, "nobody waits for the approval any more")),
+        };
+        if outcome.is_err() {
+            // beside the answer: a server that is away does not hold it up
+            let (gate, token) = (Arc::clone(gate), asked.token);
+            tokio::spawn(async move { gate.withdraw(&token).await });
+        }
+        outcome
+    }
+
+    async fn redeem(
+        &self,
+        gate: &Arc<RemoteGate>,
+        wish: &Wish,
+        asked: &AccessResponse,
+        state: &watch::Sender<State>,
+    ) -> Result<Arc<Holding>, Failure> {
+        let AccessResponse { request_id, expires_at, token, .. } = asked;
+        state.send_replace(State::Asked { request_id: request_id.clone(), expires_at: expires_at.clone() });
+        let status = gate.decision(token).await.map_err(failure)?;
+        if let Some(refusal) = refusal(&status) {
+            return Err(refusal);
+        }
+        let answer = loop {
+            match gate.secret(token).await {
+                // the token is unspent
+                Err(error) if error.leaves_approval() => tokio::time::sleep(RETRY_PAUSE).await,
+                answer => break answer.map_err(failure)?,
+            }
+        };
+        Ok(self.holdings.put(holding(wish, gate, asked, answer)?))
+    }
+}
+
+fn gate(wish: &Wish) -> Result<RemoteGate, Failure> {
+    let invalid = |error: &dyn std::error::Error| Failure::new(FailureKind::Invalid, error.to_string());
+    let server = wish.server.parse().map_err(|error| invalid(&error))?;
+    let mut builder = RemoteGate::builder(server);
+    if let Some(key) = &wish.api_key {
+        builder = builder.with_api_key(SecretValue::copy_of(key.0.0.expose()));
+    }
+    if let Some(interval) = wish.poll_interval_ms {
+        builder = builder.with_poll_interval(Duration::from_millis(interval));
+    }
+    if let Some(path) = &wish.private_ca {
+        let pem = std::fs::read(path).map_err(|error| invalid(&error))?;
+        builder = builder.with_private_ca(pem);
+    }
+    builder.build().map_err(failure)
+}
+
+fn name_of(wanted: &WantedSecret) -> Name {
+    Name::new(&wanted.secret_name, wanted.vault.as_deref(), wanted.fields.as_deref().unwrap_or_default())
+}
+
+fn question_of(wish: &Wish) -> AccessRequest {
+    AccessRequest {
+        secrets: Some(wish.secrets.clone()),
+        machine: wish.machine.clone(),
+        reason: wish.reason.clone(),
+        agent: wish.agent.clone(),
+        working_dir: wish.working_dir.clone(),
+        intended_use: Some(wish.intended_use.clone()),
+        duration: wish.duration.clone(),
+        ..AccessRequest::default()
+    }
+}
+
+/// Why there is nothing to redeem; none where there is.
+fn refusal(status: &StatusResponse) -> Option<Failure> {
+    let (kind, message) = match (status.status, status.ended) {
+        (Status::Approved, Some(Ended::Released)) => {
+            (FailureKind::AlreadyUsed, "the request was redeemed by someone else")
+        }
+        (Status::Approved, _) => return None,
+        (Status::Denied, Some(Ended::Revoked)) => (FailureKind::Denied, "the approval was taken back"),
+        (Status::Denied, _) => (FailureKind::Denied, "the request was denied"),
+        (Status::Expired, Some(Ended::Withdrawn)) => (FailureKind::Expired, "the request was withdrawn"),
+        (Status::Expired, _) => (FailureKind::Expired, "nobody approved before the request expired"),
+        (Status::Pending, _) => (FailureKind::Failed, "the request is still pending"),
+    };
+    Some(Failure::new(kind, message))
+}
+
+/// What was released, as it is held: each item once, however often it is named.
+fn holding(
+    wish: &Wish,
+    gate: &Arc<RemoteGate>,
+    asked: &AccessResponse,
+    answer: SecretResponse,
+) -> Result<Holding, Failure> {
+    let SecretResponse { secret, secrets, items: infos, grant } = answer;
+    let now = SystemTime::now();
+    let grant = grant.map_or_else(|| unsaid_grant(wish, asked, now), |grant| grant_of(&grant, &wish.intended_use, now));
+    let released: Vec<(String, Values)> = match (secret, secrets) {
+        (Some(values), None) => vec![(String::new(), values)],
+        (None, Some(all)) => all.into_iter().collect(),
+        _ => return Err(Failure::new(FailureKind::Failed, "the server released nothing that can be understood")),
+    };
+    let mut wanted: Vec<Name> = wish.secrets.iter().map(name_of).collect();
+    let alone = released.len() == 1;
+    let mut items = Vec::new();
+    for (name, values) in released {
+        let info = infos.iter().find(|info| info.name == name).or_else(|| infos.first().filter(|_| alone));
+        let (asked, others) = wanted.into_iter().partition(|wanted| alone || is_meant(wanted, &name, info));
+        wanted = others;
+        items.push(item(name, asked, values, info));
+    }
+    if let Some(missing) = wanted.first() {
+        let message = format!("the server released something else than {}", missing.name);
+        return Err(Failure::new(FailureKind::Failed, message));
+    }
+    let token = SecretValue::copy_of(&asked.token);
+    Ok(Holding {
+        server: wish.server.clone(),
+        grant,
+        gate: Some(Arc::clone(gate)),
+        token,
+        items,
+        since: now,
+        revoked: CancellationToken::new(),
+    })
+}
+
+/// Whether what was released under this name is what the other name means.
+fn is_meant(wanted: &Name, released: &str, info: Option<&ReleasedInfo>) -> bool {
+    let vault = wanted.vault.as_ref();
+    match info {
+        Some(info) => {
+            let named = [&info.secret_name, &info.item_id, &info.name].contains(&&wanted.name);
+            named && vault.is_none_or(|vault| [&info.vault_name, &info.vault_id].contains(&vault))
+        }
+        // older servers name an item by its title alone
+        None => released == wanted.name || vault.is_some_and(|vault| released == format!("{vault}/{}", wanted.name)),
+    }
+}
+
+fn item(name: String, asked: Vec<Name>, values: Values, info: Option<&ReleasedInfo>) -> HoldingItem {
+    let kind = |label: &str| {
+        let field = info?.fields.iter().find(|field| field.label == label)?;
+        Some(FieldKind::new(field.kind.clone()))
+    };
+    let fields = values.into_iter().map(|(label, value)| HoldingField { kind: kind(&label), label, value: value.0 });
+    let fields = fields.collect();
+    let whole = asked.iter().any(|asked| asked.fields.is_empty());
+    let first = asked.first();
+    match info {
+        Some(info) => HoldingItem {
+            title: info.secret_name.clone(),
+            vault: info.vault_name.clone(),
+            vault_id: info.vault_id.clone(),
+            item_id: info.item_id.clone(),
+            asked,
+            whole,
+            fields,
+        },
+        None => HoldingItem {
+            title: first.map_or(name, |first| first.name.clone()),
+            vault: first.and_then(|first| first.vault.clone()).unwrap_or_default(),
+            vault_id: String::new(),
+            item_id: String::new(),
+            asked,
+            whole,
+            fields,
+        },
+    }
+}
+
+/// The server's grant; of what it allows, no more counts than was asked for.
+fn grant_of(info: &GrantInfo, asked: &Use, now: SystemTime) -> Grant {
+    let expires_at = humantime::parse_rfc3339(&info.expires_at).unwrap_or(now);
+    let allowed = if info.allowed.covers(asked) { asked.clone() } else { info.allowed.clone() };
+    Grant::new(info.id.clone(), allowed, expires_at, info.once)
+}
+
+/// What an older server's yes means, which knows no uses: what was asked for, for as long as was asked for.
+fn unsaid_grant(wish: &Wish, asked: &AccessResponse, now: SystemTime) -> Grant {
+    let keep = wish.duration.as_deref().and_then(crate::parse_duration).unwrap_or(DEFAULT_KEEP);
+    // the token names it as well, but is a secret
+    let random = || crate::RequestId::random().map(|id| id.to_string()).unwrap_or_default();
+    let id = if asked.request_id.is_empty() { random() } else { asked.request_id.clone() };
+    Grant::new(id, wish.intended_use.clone(), now + keep, false)
+}
+
+/// The client's error in the daemon's terms.
+fn failure(error: ClientError) -> Failure {
+    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    let message = causes.last().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    let (kind, candidates, fields) = match error {
+        ClientError::Unreachable { .. } | ClientError::Interrupted { .. } => (FailureKind::Unreachable, vec![], vec![]),
+        ClientError::Unauthorized { .. } | ClientError::KeyInTheClear { .. } | ClientError::MalformedKey => {
+            (FailureKind::Unauthorized, vec![], vec![])
+        }
+        ClientError::NotFound { suggestions, .. } => (FailureKind::NotFound, suggestions, vec![]),
+        ClientError::Ambiguous { candidates, .. } => (FailureKind::Ambiguous, candidates, vec![]),
+        ClientError::UnknownField { fields, .. } => (FailureKind::UnknownField, vec![], fields),
+        ClientError::UnknownRequest => (FailureKind::Expired, vec![], vec![]),
+        ClientError::NotApproved { .. } => (FailureKind::Denied, vec![], vec![]),
+        ClientError::AlreadyUsed => (FailureKind::AlreadyUsed, vec![], vec![]),
+        _ => (FailureKind::Failed, vec![], vec![]),
+    };
+    Failure { kind, message, candidates, fields }
+}

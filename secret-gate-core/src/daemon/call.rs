@@ -1,0 +1,256 @@
+//! What a client can ask of the daemon, and what it hears.
+//!
+//! There is no verb that hands over a value which nobody approved for it: [`Verb::Reveal`] does, for an approval that says
+//! so, and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{Candidate, FieldInfo, GrantInfo, Revealed, WantedSecret};
+use crate::{SecretValue, Use};
+
+/// The version of the protocol; both ends must speak the same one.
+pub const PROTOCOL: u32 = 1;
+
+/// One call.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Call {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// What is asked.
+    #[serde(flatten)]
+    pub verb: Verb,
+}
+
+impl Call {
+    /// A call of this verb.
+    #[must_use]
+    pub const fn new(verb: Verb) -> Self {
+        Self { protocol: PROTOCOL, verb }
+    }
+}
+
+/// What can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "mirrors the protocol")]
+pub enum Verb {
+    /// Get an approval, and keep what it allows.
+    Request(Wish),
+    /// Hand the values over, under an approval that allows it.
+    Reveal(Wish),
+    /// What is held, without values.
+    Grants,
+    /// End a grant, here and at the server.
+    Revoke {
+        /// Which; all where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+    },
+    /// Forget every value; the approvals end here alone.
+    Flush,
+    /// How the daemon is.
+    Status,
+    /// Forget everything and end.
+    Stop,
+}
+
+/// An approval that is wanted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Wish {
+    /// Base URL of the server.
+    pub server: String,
+    /// Key for that server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Key>,
+    /// PEM file of a private CA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_ca: Option<std::path::PathBuf>,
+    /// What is wanted; several are approved together.
+    pub secrets: Vec<WantedSecret>,
+    /// What for.
+    #[serde(rename = "use")]
+    pub intended_use: Use,
+    /// How long it is to be kept, such as `1h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    /// The machine's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// The program that asks, with its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The folder it works in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// Why it asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How often to ask a server that does not hold its answers, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll_interval_ms: Option<u64>,
+    /// Only what is held already will do; nobody is asked.
+    pub only_held: bool,
+}
+
+/// An API key on its way to the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Key(pub Revealed);
+
+impl Clone for Key {
+    fn clone(&self) -> Self {
+        Self(Revealed(SecretValue::copy_of(self.0.0.expose())))
+    }
+}
+
+/// What a client hears, last one of [`Event::Done`] and those that say more.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "mirrors the protocol")]
+pub enum Event {
+    /// A human can see the question; now it is up to them.
+    Asked {
+        /// The request's id, as the message shows it.
+        request_id: String,
+        /// Until when it can be answered (RFC 3339).
+        expires_at: String,
+    },
+    /// The approval is there.
+    Granted(Granted),
+    /// The values.
+    Revealed {
+        /// What the approval was for.
+        granted: Granted,
+        /// For each item, in the order of the call: labels and values.
+        values: Vec<std::collections::BTreeMap<String, Revealed>>,
+    },
+    /// What is held.
+    Grants {
+        /// The grants, oldest first.
+        grants: Vec<Held>,
+    },
+    /// How the daemon is.
+    Status(Status),
+    /// It is done.
+    Done {
+        /// How many grants it was done to.
+        count: usize,
+    },
+    /// It can't be done.
+    Failed(Failure),
+}
+
+/// An approval that covers what was wanted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Granted {
+    /// Whether it was held already, so that nobody was asked.
+    pub cached: bool,
+    /// The items, in the order of the call.
+    pub items: Vec<HeldItem>,
+    /// The approval; the one that ends first where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantInfo>,
+}
+
+/// A grant, without values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Held {
+    /// The server it came from.
+    pub server: String,
+    /// The approval.
+    pub grant: GrantInfo,
+    /// What it is for.
+    pub items: Vec<HeldItem>,
+}
+
+/// An item of a grant, without values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct HeldItem {
+    /// Its title.
+    pub secret_name: String,
+    /// Its vault's name; empty where the server did not say.
+    pub vault_name: String,
+    /// The labels and types of the fields; the type is empty where the server did not say.
+    pub fields: Vec<FieldInfo>,
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Since when it runs, in seconds.
+    pub uptime_seconds: u64,
+    /// How many grants it holds.
+    pub entry_count: usize,
+    /// Where it listens.
+    pub socket_path: String,
+    /// Whether the values are kept out of swap.
+    pub memory_locked: bool,
+}
+
+/// Why something can't be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// What happened, in a sentence for people.
+    pub message: String,
+    /// What could be meant instead: titles that come close, or all that fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+    /// The labels there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// What kind of failure it is, by what can be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The human said no, or took the approval back.
+    Denied,
+    /// Nobody decided in time.
+    Expired,
+    /// No item of that name.
+    NotFound,
+    /// Several items could be meant.
+    Ambiguous,
+    /// The item has no such field.
+    UnknownField,
+    /// No grant covers it, and nobody was to be asked.
+    NotGranted,
+    /// The server can't be reached.
+    Unreachable,
+    /// The server wants an API key, or another one.
+    Unauthorized,
+    /// The value was released to somebody else.
+    AlreadyUsed,
+    /// The daemon speaks another version of the protocol.
+    Protocol,
+    /// The call makes no sense.
+    Invalid,
+    /// No grant of that id.
+    UnknownGrant,
+    /// Anything else.
+    Failed,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), candidates: Vec::new(), fields: Vec::new() }
+    }
+}

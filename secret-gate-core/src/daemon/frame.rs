@@ -1,0 +1,147 @@
+//! How daemon and client talk: frames over a Unix socket.
+//!
+//! A frame is a length (four bytes, big-endian), a kind (one byte) and so many bytes. A client sends one call and then
+//! listens until the daemon closes; closing first takes the call back.
+
+use std::io;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::Zeroizing;
+
+/// The longest content of a frame, in bytes: an environment fits with room to spare.
+pub(super) const MAX_FRAME: usize = 4 * 1024 * 1024;
+
+/// What is in a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// JSON.
+    Message = 0,
+    /// Standard output of a command.
+    Output = 1,
+    /// Standard error of a command.
+    ErrorOutput = 2,
+}
+
+/// A frame. Its content is wiped: a call may carry an API key, and an answer a value.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) kind: Kind,
+    pub(super) content: Zeroizing<Vec<u8>>,
+}
+
+impl Frame {
+    /// Reads a frame; `None` when the other end has closed instead of sending one.
+    pub(super) async fn read(from: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<Option<Self>> {
+        let mut head = [0; 5];
+        let Some((first, rest)) = head.split_first_mut() else { return Ok(None) };
+        if from.read(std::slice::from_mut(first)).await? == 0 {
+            return Ok(None);
+        }
+        from.read_exact(rest).await?;
+        let [a, b, c, d, kind] = head;
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        if length > MAX_FRAME {
+            return Err(malformed("a frame is too long"));
+        }
+        let kind = match kind {
+            0 => Kind::Message,
+            1 => Kind::Output,
+            2 => Kind::ErrorOutput,
+            _ => return Err(malformed("a frame is of no known kind")),
+        };
+        // grows with what comes, whatever was announced
+        let mut content = Zeroizing::new(Vec::with_capacity(length.min(64 * 1024)));
+        while content.len() < length {
+            let missing = (length - content.len()).min(64 * 1024);
+            if content.capacity() - content.len() < missing {
+                grow(&mut content, missing);
+            }
+            if (&mut *from).take(missing as u64).read_buf(&mut *content).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(Some(Self { kind, content }))
+    }
+
+    /// The message in it.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> io::Result<T> {
+        if self.kind != Kind::Message {
+            return Err(malformed("a frame holds no message"));
+        }
+        // the text of the error could quote the frame
+        serde_json::from_slice(&self.content).map_err(|_| malformed("a message can't be understood"))
+    }
+}
+
+/// Makes room in a new buffer and wipes the old one, which growing in place would leave behind.
+fn grow(content: &mut Zeroizing<Vec<u8>>, more: usize) {
+    let mut larger = Zeroizing::new(Vec::with_capacity((content.capacity() * 2).max(content.len() + more)));
+    larger.extend_from_slice(content);
+    *content = larger;
+}
+
+fn malformed(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+/// Sends a frame.
+pub(super) async fn send(to: &mut (impl AsyncWrite + Unpin + Send), kind: Kind, content: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(content.len()).ok().filter(|length| *length as usize <= MAX_FRAME);
+    let [a, b, c, d] = length.ok_or_else(|| malformed("a frame is too long"))?.to_be_bytes();
+    to.write_all(&[a, b, c, d, kind as u8]).await?;
+    to.write_all(content).await?;
+    to.flush().await
+}
+
+/// Sends a message.
+pub(super) async fn send_message(
+    to: &mut (impl AsyncWrite + Unpin + Send),
+    message: &(impl Serialize + Sync),
+) -> io::Result<()> {
+    let content = Zeroizing::new(serde_json::to_vec(message)?);
+    send(to, Kind::Message, &content).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(bytes: &[u8]) -> io::Result<Option<Frame>> {
+        Frame::read(&mut &*bytes).await
+    }
+
+    #[tokio::test]
+    async fn frames_are_read_as_they_are_sent() {
+        for length in [0, 1, 65_535, 65_536, 65_537, 1_000_000, MAX_FRAME] {
+            let content = vec![7; length];
+            let mut bytes = Vec::new();
+            send(&mut bytes, Kind::ErrorOutput, &content).await.unwrap();
+            let frame = read(&bytes).await.unwrap().unwrap();
+            assert!(frame.kind == Kind::ErrorOutput && *frame.content == content, "{length}");
+        }
+        let mut bytes = Vec::new();
+        send_message(&mut bytes, &["a", "b"]).await.unwrap();
+        assert_eq!(read(&bytes).await.unwrap().unwrap().parse::<Vec<String>>().unwrap(), ["a", "b"]);
+        assert!(send(&mut bytes, Kind::Message, &vec![0; MAX_FRAME + 1]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_frame_is_an_error() {
+        assert!(read(b"").await.unwrap().is_none());
+        let cases: [&[u8]; 6] = [
+            b"\0",
+            b"\0\0\0\x02",
+            b"\0\0\0\x02\0a",
+            b"\0\0\0\x01\x03a",
+            b"\xff\xff\xff\xff\0",
+            b"GET / HTTP/1.1\r\n\r\n",
+        ];
+        for bytes in cases {
+            assert!(read(bytes).await.is_err(), "{bytes:?}");
+        }
+        let frame = read(b"\0\0\0\x01\0{").await.unwrap().unwrap();
+        assert_eq!(frame.parse::<Vec<String>>().unwrap_err().to_string(), "a message can't be understood");
+    }
+}

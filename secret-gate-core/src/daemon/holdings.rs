@@ -1,0 +1,355 @@
+//! What the daemon holds: approvals, with the values that they are for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::call::{Held, HeldItem};
+use crate::client::RemoteGate;
+use crate::clock::Clock;
+use crate::sync::lock;
+use crate::wire::{FieldInfo, GrantInfo};
+use crate::{FieldKind, Grant, SecretReference, SecretValue, Use};
+
+/// An item of an approval, with values.
+#[derive(Debug)]
+pub(super) struct HoldingItem {
+    /// What it was asked by; several names may mean one item.
+    pub(super) asked: Vec<Name>,
+    pub(super) title: String,
+    pub(super) vault: String,
+    /// Ids, where the server gave them; older ones don't.
+    pub(super) vault_id: String,
+    pub(super) item_id: String,
+    /// Whether it was asked for whole.
+    pub(super) whole: bool,
+    pub(super) fields: Vec<HoldingField>,
+}
+
+/// A field of an item, with its value.
+#[derive(Debug)]
+pub(super) struct HoldingField {
+    pub(super) label: String,
+    /// `None` where the server did not say; then it is taken for concealed.
+    pub(super) kind: Option<FieldKind>,
+    pub(super) value: SecretValue,
+}
+
+/// An approval that is held.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) server: String,
+    pub(super) grant: Grant,
+    /// The client of that server; none in tests.
+    pub(super) gate: Option<Arc<RemoteGate>>,
+    /// The server's token for it, to watch and to revoke.
+    pub(super) token: SecretValue,
+    pub(super) items: Vec<HoldingItem>,
+    pub(super) since: SystemTime,
+    /// Cancelled when the approval is taken back: whatever runs with it stops.
+    pub(super) revoked: CancellationToken,
+}
+
+/// What an item is called, however it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) name: String,
+    pub(super) vault: Option<String>,
+    pub(super) fields: Vec<String>,
+}
+
+impl Name {
+    /// By a name, an optional vault and fields, or by a secret reference.
+    pub(super) fn new(name: &str, vault: Option<&str>, fields: &[String]) -> Self {
+        let vault = vault.filter(|vault| !vault.is_empty()).map(str::to_owned);
+        match name.parse::<SecretReference>() {
+            Ok(reference) if vault.is_none() && fields.is_empty() => {
+                Self { name: reference.item, vault: Some(reference.vault), fields: vec![reference.field] }
+            }
+            _ => Self { name: name.to_owned(), vault, fields: fields.to_vec() },
+        }
+    }
+}
+
+impl HoldingItem {
+    /// Whether this is the item, with at least the fields, that the name means.
+    fn is(&self, wanted: &Name) -> bool {
+        let is_own = |name: &String| [&self.title, &self.item_id].contains(&name);
+        let meant = match &wanted.vault {
+            // a name that was asked for within a vault may, alone, mean another item as well
+            None => {
+                let alone = self.asked.iter().find(|asked| asked.vault.is_none());
+                self.item_id == wanted.name
+                    || alone.is_some_and(|asked| asked.name == wanted.name || is_own(&wanted.name))
+            }
+            Some(vault) => {
+                let in_vault = [&self.vault, &self.vault_id].contains(&vault);
+                let as_asked =
+                    |asked: &Name| asked.name == wanted.name && asked.vault.as_ref().is_none_or(|v| v == vault);
+                (in_vault && (is_own(&wanted.name) || self.asked.iter().any(as_asked)))
+                    || self.asked.iter().any(|asked| asked.name == wanted.name && asked.vault.as_ref() == Some(vault))
+            }
+        };
+        meant && self.has(&wanted.fields)
+    }
+
+    fn has(&self, fields: &[String]) -> bool {
+        if fields.is_empty() { self.whole } else { fields.iter().all(|label| self.field(label).is_some()) }
+    }
+
+    pub(super) fn field(&self, label: &str) -> Option<&HoldingField> {
+        self.fields.iter().find(|field| field.label == label)
+    }
+
+    pub(super) fn describe(&self) -> HeldItem {
+        HeldItem {
+            secret_name: self.title.clone(),
+            vault_name: self.vault.clone(),
+            fields: self.fields.iter().map(HoldingField::describe).collect(),
+        }
+    }
+}
+
+impl HoldingField {
+    fn describe(&self) -> FieldInfo {
+        let kind = self.kind.as_ref().map(|kind| kind.as_str().to_owned()).unwrap_or_default();
+        FieldInfo { label: self.label.clone(), kind }
+    }
+}
+
+impl Holding {
+    pub(super) fn describe(&self) -> Held {
+        Held {
+            server: self.server.clone(),
+            grant: self.grant_info(),
+            items: self.items.iter().map(HoldingItem::describe).collect(),
+        }
+    }
+
+    pub(super) fn grant_info(&self) -> GrantInfo {
+        GrantInfo {
+            id: self.grant.id.clone(),
+            allowed: self.grant.allowed.clone(),
+            expires_at: humantime::format_rfc3339_seconds(self.grant.expires_at).to_string(),
+            once: self.grant.once,
+        }
+    }
+}
+
+/// An item of a holding, for one use.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) holding: Arc<Holding>,
+    at: usize,
+}
+
+impl Found {
+    /// The item that was asked for by this name.
+    pub(super) fn named(holding: &Arc<Holding>, name: &Name) -> Option<Self> {
+        let at = holding.items.iter().position(|item| item.asked.contains(name))?;
+        Some(Self { holding: Arc::clone(holding), at })
+    }
+
+    pub(super) fn item(&self) -> Option<&HoldingItem> {
+        self.holding.items.get(self.at)
+    }
+}
+
+#[derive(Debug)]
+struct Kept {
+    holding: Arc<Holding>,
+    // stops the timer
+    _timer: DropGuard,
+}
+
+/// Everything that is held. A handle: clones are the same holdings.
+#[derive(Debug, Clone)]
+pub(super) struct Holdings {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kept: Mutex<HashMap<String, Kept>>,
+    clock: Arc<dyn Clock>,
+    changed: watch::Sender<usize>,
+}
+
+impl Holdings {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Arc::new(Inner { kept: Mutex::default(), clock, changed: watch::Sender::new(0) }) }
+    }
+
+    /// How many there are, as it changes.
+    pub(super) fn count(&self) -> watch::Receiver<usize> {
+        self.inner.changed.subscribe()
+    }
+
+    /// Holds an approval until it ends; a timer drops it then, and what nobody uses is wiped.
+    pub(super) fn put(&self, holding: Holding) -> Arc<Holding> {
+        let (id, end) = (holding.grant.id.clone(), holding.grant.expires_at);
+        let holding = Arc::new(holding);
+        let stop = CancellationToken::new();
+        let kept = Kept { holding: Arc::clone(&holding), _timer: stop.clone().drop_guard() };
+        self.change(|all| drop(all.insert(id.clone(), kept)));
+        let (holdings, clock) = (Arc::downgrade(&self.inner), Arc::clone(&self.inner.clock));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = clock.sleep_until(end) => {}
+            }
+            if let Some(inner) = holdings.upgrade() {
+                Self { inner }.remove(&id);
+            }
+        });
+        holding
+    }
+
+    /// An item of this name under an approval that covers the use. One for a single use is gone with this.
+    pub(super) fn find(&self, server: &str, wanted: &Name, intended_use: &Use) -> Option<Found> {
+        let now = self.inner.clock.now();
+        let mut found = None;
+        self.change(|all| {
+            let fits = |kept: &&Kept| kept.holding.server == server && kept.holding.grant.covers(intended_use, now);
+            let mut fitting: Vec<&Kept> = all.values().filter(fits).collect();
+            // what lasts is taken before what is good for one use
+            fitting.sort_by_key(|kept| (kept.holding.grant.once, kept.holding.since));
+            found = fitting.into_iter().find_map(|kept| {
+                let at = kept.holding.items.iter().position(|item| item.is(wanted))?;
+                Some(Found { holding: Arc::clone(&kept.holding), at })
+            });
+            if let Some(found) = found.as_ref().filter(|found| found.holding.grant.once) {
+                all.remove(&found.holding.grant.id);
+            }
+        });
+        found
+    }
+
+    /// Drops the approval of this id.
+    pub(super) fn remove(&self, id: &str) -> Option<Arc<Holding>> {
+        let mut removed = None;
+        self.change(|all| removed = all.remove(id));
+        removed.map(|kept| Arc::clone(&kept.holding))
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&self) -> Vec<Arc<Holding>> {
+        let mut removed = Vec::new();
+        self.change(|all| removed = all.drain().map(|(_, kept)| Arc::clone(&kept.holding)).collect());
+        removed
+    }
+
+    /// Everything, oldest first.
+    pub(super) fn all(&self) -> Vec<Arc<Holding>> {
+        let mut all: Vec<_> = lock(&self.inner.kept).values().map(|kept| Arc::clone(&kept.holding)).collect();
+        all.sort_by_key(|holding| holding.since);
+        all
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashMap<String, Kept>)) {
+        let mut all = lock(&self.inner.kept);
+        change(&mut all);
+        let count = all.len();
+        self.inner.changed.send_if_modified(|known| std::mem::replace(known, count) != count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn holding(clock: &ManualClock, id: &str, allowed: Use, seconds: u64, once: bool) -> Holding {
+        let field = |label: &str| HoldingField { label: label.into(), kind: None, value: "value".to_owned().into() };
+        Holding {
+            server: "https://gate".into(),
+            grant: Grant::new(id, allowed, clock.now() + Duration::from_secs(seconds), once),
+            gate: None,
+            token: "token".to_owned().into(),
+            items: vec![HoldingItem {
+                asked: vec![Name::new("database", None, &["user".into(), "password".into()])],
+                title: "Database".into(),
+                vault: "infra".into(),
+                vault_id: "v1".into(),
+                item_id: "i1".into(),
+                whole: false,
+                fields: vec![field("user"), field("password")],
+            }],
+            since: clock.now(),
+            revoked: CancellationToken::new(),
+        }
+    }
+
+    fn name(text: &str, vault: Option<&str>, fields: &[&str]) -> Name {
+        Name::new(text, vault, &fields.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[tokio::test]
+    async fn what_covers_what() {
+        let clock = Arc::new(ManualClock::new());
+        let holdings = Holdings::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        holdings.put(holding(&clock, "g", Use::any_command(), 60, false));
+        let found = |server: &str, wanted: &Name, intended: &Use| holdings.find(server, wanted, intended).is_some();
+        let exec = Use::any_command();
+        let covered = [
+            name("Database", None, &["password"]),
+            name("database", None, &["user"]),
+            name("i1", Some("v1"), &["password", "user"]),
+            name("Database", Some("infra"), &["password"]),
+            name("op://infra/Database/password", None, &[]),
+        ];
+        for wanted in covered {
+            assert!(found("https://gate", &wanted, &exec), "{wanted:?}");
+        }
+        let not_covered = [
+            name("Database", None, &[]),
+            name("Database", None, &["password", "port"]),
+            name("Database", Some("web"), &["password"]),
+            name("database2", None, &["password"]),
+            name("op://infra/Database/port", None, &[]),
+        ];
+        for wanted in not_covered {
+            assert!(!found("https://gate", &wanted, &exec), "{wanted:?}");
+        }
+        let wanted = name("Database", None, &["password"]);
+        assert!(!found("https://other", &wanted, &exec), "another server");
+        for wider in [Use::any_host(), Use::reveal()] {
+            assert!(!found("https://gate", &wanted, &wider));
+        }
+        clock.advance(Duration::from_secs(60));
+        assert!(!found("https://gate", &wanted, &exec), "it has ended");
+    }
+
+    #[tokio::test]
+    async fn what_is_for_one_use_is_used_once_and_last() {
+        let clock = Arc::new(ManualClock::new());
+        let holdings = Holdings::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let find = || holdings.find("https://gate", &name("Database", None, &["user"]), &Use::any_command());
+        holdings.put(holding(&clock, "once", Use::any_command(), 60, true));
+        holdings.put(holding(&clock, "hour", Use::any_command(), 60, false));
+        assert_eq!(find().unwrap().holding.grant.id, "hour");
+        holdings.remove("hour");
+        assert_eq!(find().unwrap().holding.grant.id, "once");
+        assert!(find().is_none() && *holdings.count().borrow() == 0);
+    }
+
+    #[tokio::test]
+    async fn a_timer_drops_what_has_ended() {
+        let clock = Arc::new(ManualClock::new());
+        let holdings = Holdings::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let kept = Arc::downgrade(&holdings.put(holding(&clock, "g", Use::reveal(), 60, false)));
+        let mut count = holdings.count();
+        assert_eq!(*count.borrow_and_update(), 1);
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(60));
+        count.wait_for(|count| *count == 0).await.unwrap();
+        while kept.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

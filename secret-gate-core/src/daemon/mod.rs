@@ -1,0 +1,23 @@
+//! A small daemon on the requester's machine that holds what was approved, in memory, until it ends.
+//!
+//! It offers verbs, not values ([`Verb`]). Its clients are processes of the same user in the same namespaces; each side
+//! checks the other. See `serve` for its life, `ask` for how it gets approvals, `holdings` for what it keeps, `revoke` for
+//! how they end early, and `frame` and `call` for the protocol.
+
+mod ask;
+mod call;
+mod client;
+mod frame;
+mod harden;
+mod holdings;
+mod paths;
+mod peer;
+mod revoke;
+mod serve;
+
+pub use call::{Call, Event, Failure, FailureKind, Granted, Held, HeldItem, Key, PROTOCOL, Status, Verb, Wish};
+pub use client::{Answer, Answers, ConnectError, call};
+pub use harden::harden_process;
+pub use paths::{PlaceError, SocketPath};
+pub use peer::PeerError;
+pub use serve::{Daemon, DaemonError, DaemonOptions};

@@ -1,0 +1,349 @@
+//! The daemon itself: hears calls, holds what was approved, ends when nobody needs it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ask::{Asking, Caller, Covered};
+use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
+use super::frame::{Frame, send_message};
+use super::holdings::{Found, Holding, Holdings};
+use super::paths::{PlaceError, SocketPath};
+use super::peer::check_caller;
+use super::revoke;
+use crate::clock::SystemClock;
+use crate::wire::Revealed;
+use crate::{SecretValue, Use};
+
+/// How long a client may take to say what it wants.
+const CALL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many calls can be under way at once.
+const MAX_CALLS: usize = 256;
+
+/// How a daemon behaves.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DaemonOptions {
+    /// How long it stays with nothing to hold and nothing to do; at least a second.
+    pub idle_timeout: Duration,
+}
+
+impl Default for DaemonOptions {
+    fn default() -> Self {
+        Self { idle_timeout: Duration::from_secs(5 * 60) }
+    }
+}
+
+impl DaemonOptions {
+    /// The same with this time-out.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout.max(Duration::from_secs(1));
+        self
+    }
+}
+
+/// Why a daemon does not serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// Another daemon serves here.
+    #[error("a daemon is running")]
+    IsRunning,
+    /// There is no place for its socket.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The socket can't be made or listened on.
+    #[error("the daemon can't listen at {path}")]
+    Socket {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A daemon that has its place and is about to serve.
+#[derive(Debug)]
+pub struct Daemon {
+    listener: UnixListener,
+    place: Place,
+    options: DaemonOptions,
+}
+
+/// What was made in the file system; removed when this is dropped.
+#[derive(Debug)]
+struct Place {
+    path: SocketPath,
+    // locked for as long as it is open
+    _lock: File,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // while the lock is held, so nobody else's socket can be meant; the lock's file stays, since others may wait for it
+        fs::remove_file(self.path.as_path()).ok();
+    }
+}
+
+impl Daemon {
+    /// Takes the place: of several that start at once, one gets it.
+    ///
+    /// # Errors
+    /// [`DaemonError::IsRunning`] where another daemon has it, and the others.
+    pub fn bind(path: SocketPath, options: DaemonOptions) -> Result<Self, DaemonError> {
+        let failed = |source| DaemonError::Socket { path: path.as_path().to_owned(), source };
+        let mut open = OpenOptions::new();
+        open.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow());
+        let lock = open.open(path.lock_file()).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(DaemonError::IsRunning),
+            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        if path.check()? {
+            // what a daemon left behind that was killed
+            fs::remove_file(path.as_path()).map_err(failed)?;
+        }
+        // in a folder that nobody else can enter
+        let listener = UnixListener::bind(path.as_path()).map_err(failed)?;
+        fs::set_permissions(path.as_path(), fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self { listener, place: Place { path, _lock: lock }, options })
+    }
+
+    /// Serves until it is told to stop, `stop` is ready, or it had nothing to do for the idle time-out; then forgets
+    /// everything and removes its socket.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
+        let Self { listener, place, options } = self;
+        let holdings = Holdings::new(Arc::new(SystemClock::new()));
+        let app = Arc::new(App {
+            asking: Arc::new(Asking::new(holdings.clone())),
+            started: Instant::now(),
+            socket_path: place.path.as_path().display().to_string(),
+            stopping: CancellationToken::new(),
+            calls: watch::Sender::new(0),
+            holdings,
+        });
+        let watching = tokio::spawn(revoke::watch(app.holdings.clone()));
+        let tasks = TaskTracker::new();
+        tokio::select! {
+            () = app.accept(&listener, &tasks) => {}
+            () = app.idle(options.idle_timeout) => tracing::debug!("nothing to hold and nothing to do"),
+            () = app.stopping.cancelled() => {}
+            () = stop => {}
+        }
+        app.stopping.cancel();
+        watching.abort();
+        for holding in app.holdings.clear() {
+            holding.revoked.cancel();
+        }
+        // the socket goes first: whoever calls from now on starts a daemon of their own as soon as the lock is free
+        drop(listener);
+        tasks.close();
+        if tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await.is_err() {
+            tracing::warn!("some calls did not end in time");
+        }
+        drop(place);
+    }
+}
+
+fn no_follow() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default()
+}
+
+#[derive(Debug)]
+struct App {
+    holdings: Holdings,
+    asking: Arc<Asking>,
+    started: Instant,
+    socket_path: String,
+    stopping: CancellationToken,
+    calls: watch::Sender<usize>,
+}
+
+impl App {
+    async fn accept(self: &Arc<Self>, listener: &UnixListener, tasks: &TaskTracker) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) if *self.calls.borrow() < MAX_CALLS => {
+                    let app = Arc::clone(self);
+                    let under_way = UnderWay::new(&app);
+                    tasks.spawn(async move {
+                        app.serve(stream).await;
+                        drop(under_way);
+                    });
+                }
+                Ok(_) => tracing::warn!("too many calls at once; one was not heard"),
+                Err(error) => {
+                    tracing::warn!(%error, "a call was not heard");
+                    // as when no more files can be open: others must close theirs first
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Returns when there was nothing to hold and nothing to do for so long.
+    async fn idle(&self, timeout: Duration) {
+        let (mut held, mut calls) = (self.holdings.count(), self.calls.subscribe());
+        loop {
+            let is_idle = *held.borrow_and_update() == 0 && *calls.borrow_and_update() == 0;
+            tokio::select! {
+                () = tokio::time::sleep(timeout), if is_idle => return,
+                _ = held.changed() => {}
+                _ = calls.changed() => {}
+            }
+        }
+    }
+
+    async fn serve(&self, stream: UnixStream) {
+        let refused = check_caller(&stream).err();
+        let (mut reader, writer) = stream.into_split();
+        let client = Client { writer: Mutex::new(writer) };
+        if let Some(refused) = refused {
+            tracing::warn!(error = %refused, "a call was refused");
+            client.send(&Event::Failed(Failure::new(FailureKind::Invalid, refused.to_string()))).await.ok();
+            return;
+        }
+        let call = match tokio::time::timeout(CALL_PATIENCE, Frame::read(&mut reader)).await {
+            Ok(Ok(Some(frame))) => frame.parse::<Call>(),
+            Ok(Ok(None)) | Err(_) => return,
+            Ok(Err(error)) => Err(error),
+        };
+        let answer = match call {
+            Ok(Call { protocol: PROTOCOL, verb }) => tokio::select! {
+                answer = self.answer(verb, &client) => answer,
+                () = closed(&mut reader) => return,
+                () = self.stopping.cancelled() => Err(Failure::new(FailureKind::Failed, "the daemon is stopping")),
+            },
+            Ok(Call { protocol, .. }) => {
+                let message = format!("the daemon speaks protocol {PROTOCOL}, this program {protocol}");
+                Err(Failure::new(FailureKind::Protocol, message))
+            }
+            Err(error) => Err(Failure::new(FailureKind::Protocol, error.to_string())),
+        };
+        client.send(&answer.unwrap_or_else(Event::Failed)).await.ok();
+    }
+
+    async fn answer(&self, verb: Verb, client: &Client) -> Result<Event, Failure> {
+        match verb {
+            Verb::Request(wish) => Ok(Event::Granted(self.asking.obtain(&wish, client).await?.describe())),
+            Verb::Reveal(mut wish) => {
+                // what is handed over is what was approved to be
+                wish.intended_use.reveal = true;
+                let covered = self.asking.obtain(&wish, client).await?;
+                let labels = wish.secrets.iter().map(|wanted| wanted.fields.clone().unwrap_or_default());
+                let values = covered.found.iter().zip(labels).map(|(found, labels)| values(found, &labels)).collect();
+                Ok(Event::Revealed { granted: Covered::describe(&covered), values })
+            }
+            Verb::Grants => {
+                Ok(Event::Grants { grants: self.holdings.all().iter().map(|holding| holding.describe()).collect() })
+            }
+            Verb::Revoke { id } => self.revoke(id.as_deref()).await,
+            Verb::Flush => Ok(Event::Done { count: end(&self.holdings.clear()) }),
+            Verb::Status => Ok(Event::Status(self.status())),
+            Verb::Stop => {
+                let count = end(&self.holdings.clear());
+                client.send(&Event::Done { count }).await.ok();
+                self.stopping.cancel();
+                Ok(Event::Done { count })
+            }
+        }
+    }
+
+    async fn revoke(&self, id: Option<&str>) -> Result<Event, Failure> {
+        let ended = match id {
+            None => self.holdings.clear(),
+            Some(id) => vec![
+                self.holdings
+                    .remove(id)
+                    .ok_or_else(|| Failure::new(FailureKind::UnknownGrant, format!("there is no grant {id}")))?,
+            ],
+        };
+        let count = end(&ended);
+        revoke::at_servers(ended).await?;
+        Ok(Event::Done { count })
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            entry_count: *self.holdings.count().borrow(),
+            socket_path: self.socket_path.clone(),
+            memory_locked: SecretValue::copy_of("probe").is_locked(),
+        }
+    }
+}
+
+/// Stops whatever runs with these.
+fn end(holdings: &[Arc<Holding>]) -> usize {
+    for holding in holdings {
+        holding.revoked.cancel();
+    }
+    holdings.len()
+}
+
+/// Values of these fields, of all where none is named; nothing where the approval does not say so.
+fn values(found: &Found, labels: &[String]) -> std::collections::BTreeMap<String, Revealed> {
+    if !found.holding.grant.allowed.covers(&Use::reveal()) {
+        return std::collections::BTreeMap::new();
+    }
+    let fields = found.item().into_iter().flat_map(|item| &item.fields);
+    let wanted = fields.filter(|field| labels.is_empty() || labels.contains(&field.label));
+    wanted.map(|field| (field.label.clone(), Revealed(SecretValue::copy_of(field.value.expose())))).collect()
+}
+
+/// Counts a call for as long as it is under way.
+struct UnderWay(Arc<App>);
+
+impl UnderWay {
+    fn new(app: &Arc<App>) -> Self {
+        app.calls.send_modify(|calls| *calls += 1);
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.calls.send_modify(|calls| *calls -= 1);
+    }
+}
+
+/// The client of one call.
+struct Client {
+    writer: Mutex<OwnedWriteHalf>,
+}
+
+impl Client {
+    async fn send(&self, event: &Event) -> io::Result<()> {
+        let mut writer = self.writer.lock().await;
+        // a client that does not listen is left alone
+        let sent = tokio::time::timeout(CALL_PATIENCE, send_message(&mut *writer, event)).await;
+        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+#[async_trait]
+impl Caller for Client {
+    async fn hear(&self, event: &Event) {
+        self.send(event).await.ok();
+    }
+}
+
+/// Returns when the client has gone; one that says more than its call has as well.
+async fn closed(reader: &mut OwnedReadHalf) {
+    reader.read_u8().await.ok();
+}
