@@ -331,7 +331,7 @@ pub struct SecretResponse {
     #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub grant: Option<GrantInfo>,
-    /// Which items these are; older servers don't say.
+    /// Which items these are, for requests with a `use`; older servers don't say.
     #[serde(default, deserialize_with = "unreadable_as_default", skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ReleasedInfo>,
 }

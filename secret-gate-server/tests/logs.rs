@@ -82,6 +82,12 @@ async fn each_answer_leads_to_its_line_and_each_request_to_all_of_its_own() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), calls.len(), "two calls share an id");
+    // what the gate does for a call, it does under the call's id
+    for (event, answer) in [("asked", &created), ("released", &secret), ("revoked", &withdrawn)] {
+        let says = format!("\"event\":\"{event}\"");
+        let line = lines.iter().find(|line| line["message"].as_str().unwrap().contains(&says)).unwrap();
+        assert_eq!(line["call_id"], *call_id(answer), "{line:?}");
+    }
     let other = lines.iter().find(|line| line["message"] == "listening").unwrap();
     assert!(!other.contains_key("call_id") && !other.contains_key("request_id"), "{other:?}");
     assert!(!ended.stderr.contains(&asked.token), "the token is in the log");

@@ -11,7 +11,7 @@ use secret_gate_doubles::telegram::{ChatKind, RawPress, User};
 use serde_json::json;
 use tokio::sync::Barrier;
 
-use support::{ANN, Asked, PASSWORD, World, button, press, wire};
+use support::{ANN, Asked, PASSWORD, World, button, misconfigured, press, wire, working};
 
 /// Expects that the request stands like this, and that nothing was ever read for it.
 async fn assert_refused(world: &World, asked: &Asked, status: &str) {
@@ -256,12 +256,12 @@ async fn what_happens_is_written_down_and_what_can_not_be_is_not_even_asked() {
     assert_eq!(events, ["asked", "approved", "released"]);
     assert!(lines.contains(&asked.request_id) && !lines.contains(&asked.token) && !lines.contains(PASSWORD));
 
-    // a file that takes nothing: the question is not even asked
-    let world = World::with(|env| drop(env.insert("AUDIT_LOG".into(), "/dev/full".into()))).await;
-    let answer = world.http.post("/request", &json!({"secret_name": "db"})).await;
-    assert_eq!((answer.status, answer.code()), (500, "internal_error"), "{answer:?}");
-    assert!(world.telegram.messages().is_empty());
-    assert_eq!(world.open_requests().await, 0);
+    // what can't keep a line is refused from the start
+    let mut env = working(&world.connect, &world.telegram);
+    env.extend([("AUDIT_LOG".into(), "/dev/full".into()), ("PORT".into(), "0".into())]);
+    let ended = misconfigured(&env).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("AUDIT_LOG (/dev/full) can't be opened for writing: it is not a regular file"));
 }
 
 #[tokio::test]

@@ -297,7 +297,7 @@ async fn words_of_the_requester_forge_no_line() {
     let quote = asked.message.entities.iter().find(|entity| entity.kind == "blockquote").expect("a quote");
     let before: usize = checked.encode_utf16().count();
     assert!(quote.offset > before, "the quote begins after what was checked");
-    assert_eq!(said.trim().lines().count(), 6, "four lines, an empty one, and the end:\n{said}");
+    assert_eq!(said.trim().lines().count(), 7, "four lines, an empty one, and two at the end:\n{said}");
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ async fn with_a_keys_file_only_its_keys_may_ask_and_the_message_names_them() {
     assert_eq!(world.tap(&asked, "Once").await, "Approved");
     let released = world.redeem(&asked).await;
     assert_eq!(released["secret"], json!({"password": PASSWORD}));
+    let ids = [&released["items"][0]["vault_id"], &released["items"][0]["item_id"]];
+    assert_eq!(ids, [&json!(world.vault), &json!(world.db)], "whoever holds it is told what it is");
+    assert_eq!(released["items"][0]["fields"], json!([{"label": "password", "type": "CONCEALED"}]));
     assert_eq!((&released["grant"]["once"], &released["grant"]["use"]["exec"]), (&json!(true), &json!("any")));
 
     let asked = world.asked(&post(&world, "/request", Some("key-two"), &any).await);

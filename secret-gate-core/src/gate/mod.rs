@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tracing::Instrument as _;
 
 use crate::approver::{Approver, Outcome, Posted};
 use crate::audit::{AuditEvent, AuditLog};
@@ -229,7 +230,7 @@ impl Gate {
     pub async fn withdraw(&self, token: &Token) -> Result<(), Error> {
         let inner = Arc::clone(&self.inner);
         let record = inner.record(token)?;
-        let withdrawing = tokio::spawn(async move { inner.withdraw(record).await });
+        let withdrawing = tokio::spawn(async move { inner.withdraw(record).await }.in_current_span());
         withdrawing.await.map_err(|_| Error::Internal("the task that withdraws died"))?
     }
 
@@ -237,7 +238,7 @@ impl Gate {
     fn withdraw_later(&self, token: &Token) {
         let inner = Arc::clone(&self.inner);
         if let (Ok(runtime), Ok(record)) = (tokio::runtime::Handle::try_current(), inner.record(token)) {
-            runtime.spawn(async move { inner.withdraw(record).await });
+            runtime.spawn(async move { inner.withdraw(record).await }.in_current_span());
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::approver::Approval;
 use crate::gate::pin::Pin;
@@ -147,7 +148,7 @@ impl Inner {
     // In a task of its own, so that a caller who goes away never leaves the request half-released.
     async fn release_in_task(self: Arc<Self>, record: Record, approval: Approval) -> Result<Release, Error> {
         let (answer, answered) = oneshot::channel();
-        tokio::spawn(async move {
+        let releasing = async move {
             let releasing = self.release(&record, &approval, || !answer.is_closed());
             // a backend or audit log that panics gives the token back like one that fails
             let released = AssertUnwindSafe(releasing).catch_unwind().await;
@@ -157,7 +158,8 @@ impl Inner {
             }
             // The values are dropped, and wiped, if the caller went away in this very moment.
             answer.send(released).ok();
-        });
+        };
+        tokio::spawn(releasing.in_current_span());
         answered.await.map_err(|_| Error::Internal("the task that releases died"))?
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::approver::{Ballot, Question};
 use crate::audit::AuditEvent;
@@ -68,11 +69,12 @@ impl Gate {
         // In a task of its own, so that it is finished or undone whatever becomes of the caller.
         let (answer, answered) = oneshot::channel();
         let gate = self.clone();
-        tokio::spawn(async move {
+        let asking = async move {
             let posted = gate.inner.post(record).await;
             // dropped, and so withdrawn, if the caller is gone
             answer.send(posted.map(|submitted| OpenQuestion { gate, submitted: Some(submitted) })).ok();
-        });
+        };
+        tokio::spawn(asking.in_current_span());
         answered.await.map_err(|_| Error::Internal("the task that asks died"))?
     }
 }

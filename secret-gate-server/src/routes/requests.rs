@@ -11,10 +11,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use secret_gate_core::wire::{
-    AccessRequest, AccessResponse, Ended, ErrorResponse, FieldInfo, ReleasedInfo, Revealed, SecretResponse, Status, StatusResponse,
-    WantedSecret, WatchChange, WatchRequest, WatchResponse,
+    AccessRequest, AccessResponse, Ended, ErrorResponse, FieldInfo, ReleasedInfo, Revealed, SecretResponse, Status,
+    StatusResponse, WantedSecret, WatchChange, WatchRequest, WatchResponse,
 };
-use secret_gate_core::{Outcome, Release, ReleasedField, ReleasedItem, Request, Requester, Said, Standing, Submitted, Token, Wanted};
+use secret_gate_core::{
+    Outcome, Release, ReleasedField, ReleasedItem, Request, Requester, Said, Standing, Submitted, Token, Wanted,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use zeroize::Zeroizing;
@@ -200,7 +202,9 @@ pub(super) async fn secret(State(app): State<App>, Path(token): Path<String>) ->
 
 fn secret_response(release: Release) -> SecretResponse {
     let grant = release.grant.as_ref().map(grant_info);
-    let infos = release.items.iter().map(released_info).collect();
+    // for those who hold what they get; older clients never asked
+    let holds = release.grant.is_some();
+    let infos = release.items.iter().filter(|_| holds).map(released_info).collect();
     let labels = |item: ReleasedItem| -> BTreeMap<String, Revealed> {
         item.fields.into_iter().map(|field| (field.name, Revealed(field.value))).collect()
     };
