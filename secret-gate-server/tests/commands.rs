@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use secret_gate_doubles::telegram::{ChatKind, User};
@@ -165,6 +166,20 @@ async fn keys_that_can_not_be_made_say_why_and_change_nothing() {
     }
     let lost = keys.path.join("no/such").to_str().unwrap().to_owned();
     assert_failed(&run(&["key", "new", "vm", "--file", &lost], &keys.env).await, 1, "can't be written");
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_could_see_is_to_be_revoked() {
+    let keys = Keys::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(SERVER);
+    command.args(["key", "new", "ci"]).env_clear().envs(&keys.env).stdin(Stdio::null()).stdout(full);
+    let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("standard output") && stderr.contains("key revoke ci"), "{stderr}");
+    assert_eq!(run(&["key", "revoke", "ci"], &keys.env).await.code, Some(0));
+    assert_eq!(keys.text(), "");
 }
 
 /// What `check` finds, by its names.
@@ -417,6 +432,10 @@ async fn check_tells_where_the_base_url_leads() {
     scene.set("WEBHOOK_BASE_URL", huge);
     scene.expect("base_url", "fail", "something else").await;
 
+    // not loopback by its name, and yet no other machine
+    scene.set("WEBHOOK_BASE_URL", format!("http://0.0.0.0:{}", scene.env["PORT"]));
+    scene.expect("base_url", "warn", "travel readable").await;
+
     let (taken, _serving) = stranger(http("200 OK", "hello")).await;
     scene.set("PORT", taken.rsplit(':').next().unwrap());
     scene.expect("base_url", "fail", "something else listens").await;
@@ -425,6 +444,32 @@ async fn check_tells_where_the_base_url_leads() {
     scene.expect("base_url", "warn", "start it again").await;
     scene.set("PORT", 0);
     scene.expect("base_url", "warn", "PORT").await;
+}
+
+#[tokio::test]
+async fn check_waits_for_nobody_for_long_and_takes_no_half_answer() {
+    let scene = Scene::new().await;
+    let wrong = async || {
+        let (_, findings) = check(&scene.env).await;
+        let wrong = findings.into_iter().filter(|finding| finding["state"] != "ok");
+        wrong.map(|finding| (finding["check"].as_str().unwrap().to_owned(), finding["detail"].to_string())).collect()
+    };
+    scene.connect.faults().truncate(Times::Always);
+    scene.telegram.faults().set("getMe", Fault::Truncated, Times::Always);
+    let cut: Vec<(String, String)> = wrong().await;
+    let names: Vec<&str> = cut.iter().map(|(check, _)| check.as_str()).collect();
+    assert_eq!(names, ["connect", "connect_token", "bot"], "{cut:?}");
+    scene.connect.faults().clear();
+    scene.telegram.faults().clear();
+
+    scene.connect.faults().hang(Duration::from_secs(60));
+    scene.telegram.faults().delay("*", Duration::from_secs(60), 10);
+    let began = Instant::now();
+    let slow: Vec<(String, String)> = wrong().await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let names: Vec<&str> = slow.iter().map(|(check, _)| check.as_str()).collect();
+    assert_eq!(names, ["connect", "bot"], "{slow:?}");
+    assert!(slow.iter().all(|(_, detail)| detail.contains("no answer within 10 s")), "{slow:?}");
 }
 
 #[tokio::test]
