@@ -16,6 +16,7 @@ Examples:
   secret-gate-server check           see whether all that it needs is there and works
   secret-gate-server chats           find the ids for TELEGRAM_CHAT_ID and TELEGRAM_APPROVER_IDS
   secret-gate-server key new ci      make an API key
+  secret-gate-server audit verify    see whether the audit log is whole
 
 Exit codes: 0 done, 1 failed, 2 usage.";
 

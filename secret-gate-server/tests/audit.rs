@@ -12,7 +12,7 @@ use secret_gate_doubles::telegram::Message;
 use secret_gate_doubles::{ConnectDouble, TelegramDouble};
 use serde_json::{Value, json};
 
-use support::{Http, PASSWORD, Running, World, login, server_by};
+use support::{Http, PASSWORD, Running, SERVER, World, login, server_by};
 
 /// A world whose server writes an audit log.
 struct Audited {
@@ -192,4 +192,49 @@ async fn rotation_under_a_running_server_keeps_the_chain() {
     assert_eq!(audited.events(), ["continued", "approved", "released"]);
     let verified = audited.verify();
     assert_eq!((verified.files, verified.lines), (vec![archive, audited.path.clone()], 4));
+}
+
+/// Runs `secret-gate-server audit …` with AUDIT_LOG set; returns exit code, stdout and stderr.
+async fn command(path: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = tokio::process::Command::new(SERVER);
+    let output = command.arg("audit").args(args).env_clear().env("AUDIT_LOG", path).output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_command_says_what_it_found_and_how_to_go_on() {
+    let audited = Audited::start().await;
+    let path = audited.path.as_path();
+    let asked = audited.world.ask_for_db().await;
+    audited.world.approve_and_redeem(&asked).await;
+    let anchor = anchors_in(&asked.message.plain).remove(0).to_string();
+
+    let (code, stdout, stderr) = command(path, &["verify", "--at", &anchor]).await;
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(stdout.starts_with("whole, as one message says: 3 lines, the last 3:"), "{stdout}");
+    let (code, archive, _) = command(path, &["rotate"]).await;
+    assert_eq!((code, archive.trim()), (Some(0), format!("{}.1-3", path.display()).as_str()));
+    let (code, stdout, stderr) = command(path, &["rotate"]).await;
+    assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
+    let (code, stdout, _) = command(path, &["verify"]).await;
+    assert!(code == Some(0) && stdout.contains(archive.trim()), "{stdout}");
+
+    let text = std::fs::read_to_string(archive.trim()).unwrap();
+    std::fs::write(archive.trim(), text.replacen("infra", "other", 1)).unwrap();
+    let (code, stdout, stderr) = command(path, &["verify", "--at", &anchor]).await;
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(
+        stderr,
+        format!(
+            "error: the audit log is not whole:\n  the line {anchor} is not the one that it was: it was rewritten\n  \
+             line 1 was changed, or the hash of it that the next line carries\nhint: compare with a copy of the log, and \
+             with what the messages in the chat say\n"
+        )
+    );
+    for (args, code) in [(&["verify", "--at", "3"][..], 2), (&["verify", "/nowhere"], 1), (&["rotate", "/nowhere"], 1)]
+    {
+        let (found, stdout, stderr) = command(path, args).await;
+        assert!(found == Some(code) && stdout.is_empty() && !stderr.is_empty(), "{args:?}: {stderr}");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! One file a command; `failure` says what went wrong and what to do, `print` alone prints.
 
+mod audit;
 mod chats;
 mod check;
 mod failure;
@@ -20,6 +21,9 @@ pub(crate) enum Command {
     /// Make, list and revoke the API keys that requesters show
     #[command(subcommand)]
     Key(key::Key),
+    /// Verify the audit log, and begin new files of it
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// See whether all that the server needs is there and works
     Check(check::Check),
     /// Find the ids for TELEGRAM_CHAT_ID and TELEGRAM_APPROVER_IDS
@@ -31,6 +35,7 @@ impl Command {
     pub(crate) fn run(self) -> ExitCode {
         let done = match self {
             Self::Key(key) => key.run().map(|()| Exit::Done),
+            Self::Audit(audit) => audit.run().map(|()| Exit::Done),
             Self::Check(check) => on_a_runtime(check.run()),
             Self::Chats(chats) => on_a_runtime(chats.run()).map(|()| Exit::Done),
         };
