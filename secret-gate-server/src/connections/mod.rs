@@ -72,6 +72,8 @@ pub(crate) async fn accept(
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%peer, %error, "small answers may leave late");
                     }
+                    // before its first call, which may ask how many there are
+                    shown.increment(1.0);
                     open.spawn(serve(stream, peer, router.clone(), stopping.clone()));
                 }
                 Err(error) if is_over(&error) => {}
