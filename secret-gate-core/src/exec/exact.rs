@@ -258,3 +258,72 @@ fn look_up(name: &str, dir: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
 fn unreadable(path: &Path, source: io::Error) -> ExecError {
     ExecError::Unreadable { path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    struct Fixture(tempfile::TempDir);
+
+    impl Fixture {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn put(&self, content: &[u8]) {
+            let (new, path) = (self.0.path().join("new"), self.0.path().join("say"));
+            fs::write(&new, content).unwrap();
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::rename(new, path).unwrap();
+        }
+
+        fn open(&self) -> Opened {
+            let argv = ["./say".to_owned(), "hello".to_owned()];
+            Opened::find(&argv, self.0.path(), None, BTreeMap::new()).unwrap()
+        }
+    }
+
+    fn output(opened: &Opened) -> String {
+        let mut inherited = Inherited::default();
+        let mut command = opened.command(&mut inherited).unwrap();
+        inherited.hand_to(&mut command);
+        String::from_utf8(command.process_group(0).output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn another_program_in_its_place_changes_nothing() {
+        let fixture = Fixture::new();
+        fixture.put(&fs::read("/bin/echo").unwrap());
+        let opened = fixture.open();
+        fixture.put(&fs::read("/bin/false").unwrap());
+        assert_eq!(output(&opened), "hello\n");
+        assert!(fixture.open().check(&opened.exact).is_err());
+    }
+
+    #[test]
+    fn neither_does_another_script_nor_a_change_within_it() {
+        let fixture = Fixture::new();
+        fixture.put(b"#!/bin/sh\necho \"script $1\"\n");
+        let opened = fixture.open();
+        let mut file = fs::OpenOptions::new().write(true).open(fixture.0.path().join("say")).unwrap();
+        file.write_all(b"#!/bin/sh\necho \"CHANGE $1\"\n").unwrap();
+        assert_eq!(output(&opened), "script hello\n");
+        fixture.put(b"#!/bin/sh\necho another\n");
+        assert_eq!(output(&opened), "script hello\n", "and it can be started again");
+    }
+
+    #[test]
+    fn a_change_within_the_program_is_noticed() {
+        let fixture = Fixture::new();
+        fixture.put(&fs::read("/bin/echo").unwrap());
+        let opened = fixture.open();
+        assert!(opened.is_unchanged());
+        let mut file = fs::OpenOptions::new().append(true).open(fixture.0.path().join("say")).unwrap();
+        file.write_all(b"x").unwrap();
+        assert!(!opened.is_unchanged());
+    }
+}

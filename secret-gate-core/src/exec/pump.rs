@@ -103,6 +103,8 @@ impl<'a> Pump<'a> {
                 Next::PauseOfStdout | Next::PauseOfStderr => side.pause(),
             };
             self.pass(next, &shown).await?;
+            // to look through a piece takes a while; others have their turn, the end of the time among them
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

@@ -48,9 +48,7 @@ pub(super) fn start(command: Command, exact: Option<&Opened>, injections: &[Inje
     child.env_clear().envs(passed).current_dir(dir).process_group(0);
     child.stdin(command.stdin.map_or_else(Stdio::null, Stdio::from));
     let feeds = inject(&mut child, &mut inherited, injections).map_err(ExecError::Start)?;
-    if !inherited.descriptors.is_empty() {
-        child.preserved_fds(inherited.descriptors);
-    }
+    inherited.hand_to(&mut child);
     let (stdout, out) = io::pipe().map_err(ExecError::Start)?;
     let (stderr, err) = io::pipe().map_err(ExecError::Start)?;
     let spawned = child.stdout(out).stderr(err).spawn();
@@ -84,6 +82,14 @@ impl Inherited {
         let path = format!("/dev/fd/{}", descriptor.as_raw_fd());
         self.descriptors.push(descriptor);
         Ok(path)
+    }
+
+    /// Leaves them open in this command when it starts.
+    pub(super) fn hand_to(self, command: &mut process::Command) {
+        // without, the command can be started in a faster way
+        if !self.descriptors.is_empty() {
+            command.preserved_fds(self.descriptors);
+        }
     }
 }
 
