@@ -29,7 +29,8 @@ pub struct Login {
     host: String,
     port: Option<u16>,
     command: Option<String>,
-    exact: bool,
+    /// How the caller's configuration says to get there.
+    way: Vec<String>,
 }
 
 impl Login {
@@ -46,17 +47,17 @@ impl Login {
             Some((user, host)) => (Some(checked_user(user)?), host),
             None => (None, target),
         };
-        Ok(Self { user, host: checked_host(host)?, port: None, command: None, exact: false })
+        Ok(Self { user, host: checked_host(host)?, port: None, command: None, way: Vec::new() })
     }
 
-    /// The login that was approved: the host is taken as it stands, whatever the caller's configuration says of it.
+    /// The login that was approved: the host is taken as it stands, whatever a configuration says of it.
     ///
     /// # Errors
     /// Those of [`parse`](Self::parse) and of the other parts.
     pub fn exactly(approved: &ExactHost) -> Result<Self, LoginError> {
         approved.check()?;
         let user = approved.user.as_deref().map(checked_user).transpose()?;
-        let mut login = Self { user, host: checked_host(&approved.host)?, port: None, command: None, exact: true };
+        let mut login = Self { user, host: checked_host(&approved.host)?, port: None, command: None, way: Vec::new() };
         if let Some(port) = approved.port {
             login = login.with_port(port)?;
         }
@@ -77,11 +78,14 @@ impl Login {
     /// The same login to run this command, a line for the shell there.
     ///
     /// # Errors
-    /// [`LoginError::Command`] for one that is empty, holds a NUL character or is longer than 64 KiB.
+    /// [`LoginError::Command`] for one that is empty, begins with `-`, holds a NUL character or is longer than 64 KiB.
     pub fn with_command(self, command: impl Into<String>) -> Result<Self, LoginError> {
         let command = command.into();
         let problem = if command.trim().is_empty() {
             "must not be empty"
+        } else if command.starts_with('-') {
+            // the shell there is started as `sh -c COMMAND`
+            "must not begin with -, which the shell there takes for an option"
         } else if command.contains('\0') {
             "must not hold a NUL character"
         } else if command.len() > MAX_COMMAND {
@@ -127,9 +131,7 @@ impl Login {
     /// [`LoginError::Start`], [`LoginError::Failed`] and [`LoginError::TimedOut`] of the program, and
     /// [`LoginError::Target`] where it leads to a host that can't be shown.
     pub async fn resolve(&self, program: &Path) -> Result<ExactHost, LoginError> {
-        let mut arguments = vec![OsString::from("-G")];
-        self.put_target(&mut arguments);
-        let answer = resolve::ask(program, &arguments).await?;
+        let answer = self.ask(program).await?;
         let mut exact = ExactHost::new(checked_host(&answer.host)?);
         exact.user = Some(checked_user(&answer.user)?);
         exact.port = Some(answer.port);
@@ -137,45 +139,60 @@ impl Login {
         Ok(exact)
     }
 
+    /// The same login, the way there being what the caller's configuration says: name, user, port, proxy, and where host
+    /// keys are kept. For logins whose host was left open; one that was approved exactly goes straight there.
+    ///
+    /// What the configuration says of keys, passwords, agents, forwardings and commands to run is left out. A proxy and
+    /// the hosts to jump over run on their own under the configuration, with the keys that it names and never this one.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn follow(self, program: &Path) -> Result<Self, LoginError> {
+        let answer = self.ask(program).await?;
+        let mut way = vec![format!("HostName={}", checked_host(&answer.host)?)];
+        way.extend(answer.way);
+        Ok(Self { user: Some(checked_user(&answer.user)?), port: Some(answer.port), way, ..self })
+    }
+
+    async fn ask(&self, program: &Path) -> Result<resolve::Answer, LoginError> {
+        let mut arguments = vec![OsString::from("-G")];
+        if let Some(port) = self.port {
+            arguments.extend(["-p".to_owned(), port.to_string()].map(OsString::from));
+        }
+        self.put_target(&mut arguments);
+        resolve::ask(program, &arguments).await
+    }
+
     /// The arguments for `ssh` to log in so with the key of the agent on this socket, and with no other key or password.
     ///
-    /// Host keys are looked for and kept where the user's are. A login that is exact leaves every configuration file
-    /// aside; one that isn't follows the user's, which may lead it to another host, through a proxy, or offer keys of
-    /// its own `IdentityFile` lines should the agent's key be refused.
+    /// It reads no configuration file, since the keys that one names would be offered as well. Host keys are looked for
+    /// and kept where the user's are.
     #[must_use]
     pub fn arguments(&self, agent: &Path) -> Vec<OsString> {
-        let mut arguments = Vec::new();
-        if self.exact {
-            arguments.extend(["-F", "/dev/null"].map(OsString::from));
-        }
+        let mut arguments = vec![OsString::from("-F"), "/dev/null".into()];
         let mut option = |option: OsString| arguments.extend([OsString::from("-o"), option]);
-        for always in ALWAYS {
-            option(always.into());
-        }
-        if self.exact {
-            option("ProxyCommand=none".into());
-            option("ProxyJump=none".into());
-        }
+        ALWAYS.iter().for_each(|always| option(always.into()));
         option(identity_agent(agent));
+        self.way.iter().for_each(|way| option(way.into()));
+        // the first value counts: these where the way has no proxy
+        option("ProxyCommand=none".into());
+        option("ProxyJump=none".into());
+        arguments.extend(["-p".to_owned(), self.port.unwrap_or(22).to_string()].map(OsString::from));
         self.put_target(&mut arguments);
         arguments.extend(self.command.as_ref().map(OsString::from));
         arguments
     }
 
-    /// User, port and host. What follows `--` is never an option, the command included.
+    /// User and host. What follows `--` is never an option, the command included.
     fn put_target(&self, arguments: &mut Vec<OsString>) {
         if let Some(user) = &self.user {
             arguments.extend(["-l", user].map(OsString::from));
-        }
-        // an exact login shows port 22 where none was given
-        if let Some(port) = self.port.or(self.exact.then_some(22)) {
-            arguments.extend(["-p".to_owned(), port.to_string()].map(OsString::from));
         }
         arguments.extend(["--", &self.host].map(OsString::from));
     }
 }
 
-/// The first value that `ssh` meets counts, so nothing in a configuration file changes these.
+/// The first value that `ssh` meets counts, so nothing that comes after changes these.
 const ALWAYS: &[&str] = &[
     "BatchMode=yes",
     "StrictHostKeyChecking=accept-new",

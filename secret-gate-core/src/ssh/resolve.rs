@@ -23,7 +23,37 @@ pub(super) struct Answer {
     pub(super) user: String,
     pub(super) host: String,
     pub(super) port: u16,
+    /// Options for the way there.
+    pub(super) way: Vec<String>,
 }
+
+/// What is taken over for the way to a host, out of all that a configuration can say: how to reach it and how to know it.
+const WAY: [&str; 24] = [
+    "addressfamily",
+    "bindaddress",
+    "bindinterface",
+    "casignaturealgorithms",
+    "checkhostip",
+    "ciphers",
+    "compression",
+    "connectionattempts",
+    "connecttimeout",
+    "globalknownhostsfile",
+    "hashknownhosts",
+    "hostkeyalgorithms",
+    "hostkeyalias",
+    "kexalgorithms",
+    "knownhostscommand",
+    "macs",
+    "nohostauthenticationforlocalhost",
+    "proxycommand",
+    "pubkeyacceptedalgorithms",
+    "serveralivecountmax",
+    "serveraliveinterval",
+    "tcpkeepalive",
+    "userknownhostsfile",
+    "verifyhostkeydns",
+];
 
 pub(super) async fn ask(program: &Path, arguments: &[OsString]) -> Result<Answer, LoginError> {
     ask_within(PATIENCE, program, arguments).await
@@ -36,8 +66,12 @@ async fn ask_within(patience: Duration, program: &Path, arguments: &[OsString]) 
     command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     let mut running = Group(command.process_group(0).spawn().map_err(failed)?);
     let (stdout, stderr) = (running.0.stdout.take(), running.0.stderr.take());
-    let work = async { tokio::join!(limited(stdout), limited(stderr), running.0.wait()) };
-    let (output, complaint, status) = timeout(patience, work).await.map_err(|_| LoginError::TimedOut)?;
+    let work = async {
+        let said = tokio::join!(limited(stdout), limited(stderr));
+        // ended last, so that its number still names the group should anything before take too long
+        (said, running.0.wait().await)
+    };
+    let ((output, complaint), status) = timeout(patience, work).await.map_err(|_| LoginError::TimedOut)?;
     if !status.map_err(failed)?.success() {
         return Err(LoginError::Failed { message: last_line(&complaint) });
     }
@@ -69,12 +103,31 @@ async fn limited(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 
 /// Lines of a keyword in lower case and its value.
 fn read(output: &[u8]) -> Option<Answer> {
-    let output = std::str::from_utf8(output).ok()?;
-    let value = |keyword: &str| {
-        output.lines().find_map(|line| line.strip_prefix(keyword)?.strip_prefix(' ')).map(str::trim).map(str::to_owned)
-    };
+    let lines = || std::str::from_utf8(output).ok().into_iter().flat_map(str::lines).filter_map(|l| l.split_once(' '));
+    let value = |keyword| lines().find(|(known, _)| *known == keyword).map(|(_, value)| value);
     let port = value("port")?.parse().ok().filter(|port| *port != 0)?;
-    Some(Answer { user: value("user")?, host: value("hostname")?, port })
+    let mut way: Vec<_> = lines()
+        .filter(|(keyword, _)| WAY.contains(keyword))
+        .map(|(keyword, value)| format!("{keyword}={value}"))
+        .collect();
+    if let Some(jump) = value("proxyjump") {
+        way.push(format!("ProxyCommand={}", jump_command(jump)?));
+    }
+    Some(Answer { user: value("user")?.to_owned(), host: value("hostname")?.to_owned(), port, way })
+}
+
+/// What `ssh` makes of `ProxyJump`, but under the caller's configuration, which knows the aliases in it.
+fn jump_command(jump: &str) -> Option<String> {
+    // it goes through a shell
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '@' | ':' | ',' | '[' | ']' | '/');
+    if jump.starts_with('-') || !jump.chars().all(plain) {
+        return None;
+    }
+    let (before, last) = jump.rsplit_once(',').map_or((None, jump), |(before, last)| (Some(before), last));
+    let before = before.map(|hosts| format!("-J '{hosts}' ")).unwrap_or_default();
+    let last = if last.starts_with("ssh://") { last.to_owned() } else { format!("ssh://{last}") };
+    Some(format!("ssh {before}-o BatchMode=yes -W '[%h]:%p' -- '{last}'"))
 }
 
 fn last_line(complaint: &[u8]) -> String {

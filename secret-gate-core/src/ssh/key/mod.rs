@@ -3,8 +3,6 @@
 mod armor;
 mod formats;
 mod sign;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 
