@@ -54,3 +54,27 @@ impl Process {
 pub(super) fn is_ours(uid: u32) -> bool {
     uid == rustix::process::geteuid().as_raw()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_is_known_until_it_ends() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let me = Process::with_pid(std::process::id()).unwrap();
+        assert!(me.is_peer_of(&here));
+
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let other = Process::with_pid(child.id()).unwrap();
+        assert!(other.is_alive() && !other.is_peer_of(&here));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!other.is_alive());
+        // as if its number had come to another process, this one
+        let later = Process { pid: me.pid, ..other };
+        assert!(!later.is_peer_of(&here));
+        assert!(Process::with_pid(child.id()).is_none());
+        assert!(Process::with_pid(0).is_none() && Process::with_pid(u32::MAX).is_none());
+    }
+}

@@ -174,10 +174,11 @@ async fn nothing_is_started_for_what_is_refused() {
     // a program that would leave a trace
     let folder = tempfile::TempDir::new().unwrap();
     let (program, trace) = (folder.path().join("ssh"), folder.path().join("trace"));
-    std::fs::write(&program, format!("#!/bin/sh\necho x >'{}'\nexit 255\n", trace.display())).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\nenv >'{}'\nexit 255\n", trace.display())).unwrap();
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     assert!(matches!(Login::parse("prod").unwrap().resolve(&program).await, Err(LoginError::Failed { .. })));
-    assert!(trace.exists());
+    let environment = std::fs::read_to_string(&trace).unwrap();
+    assert!(environment.contains("PATH=") && !environment.contains("CARGO_MANIFEST_DIR"), "{environment}");
     std::fs::remove_file(&trace).unwrap();
     for target in ["-oProxyCommand=touch x", "host;cmd", "user@host -v", "a\nb", "", "hоst", &"x".repeat(1000)] {
         if let Ok(login) = Login::parse(target) {
