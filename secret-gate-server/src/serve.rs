@@ -50,7 +50,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         .index_ttl(config.index_ttl)
         .max_pending(config.max_pending, config.max_pending_per_requester)
         .build();
-    let server = Server::new(gate, &config.base_url)
+    let server = Server::new(gate.clone(), &config.base_url)
         .identity(identity)
         .limits(Limits::per_minute(config.max_requests_per_minute, config.max_lookups_per_minute))
         .client_dir(&config.client_dir)
@@ -61,7 +61,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let until_stopped = async {
         server.serve(listener, told_to_stop()?).await?;
         telegram.stop().await;
-        Ok::<(), Failure>(())
+        match gate.settle().await {
+            0 => Ok::<(), Failure>(()),
+            owed => Err(format!("{owed} entries could not be written to the audit log, and are lost now").into()),
+        }
     };
     tokio::select! {
         stopped = until_stopped => stopped?,

@@ -132,7 +132,7 @@ pub struct Ballot {
 /// Where ballots are cast. The gate implements it; nothing else needs to.
 #[async_trait]
 pub(crate) trait BallotBox: Send + Sync {
-    async fn cast(&self, id: &RequestId, decision: Decision) -> Result<Outcome, CastError>;
+    async fn cast(self: Arc<Self>, id: RequestId, decision: Decision) -> Result<Outcome, CastError>;
 }
 
 impl Ballot {
@@ -145,7 +145,7 @@ impl Ballot {
     /// # Errors
     /// When it doesn't count; see [`CastError`].
     pub async fn cast(&self, decision: Decision) -> Result<Outcome, CastError> {
-        self.sink.cast(&self.id, decision).await
+        Arc::clone(&self.sink).cast(self.id.clone(), decision).await
     }
 }
 

@@ -66,15 +66,15 @@ impl FirstCounts {
 
 #[async_trait]
 impl BallotBox for FirstCounts {
-    async fn cast(&self, id: &RequestId, decision: Decision) -> Result<Outcome, CastError> {
+    async fn cast(self: Arc<Self>, id: RequestId, decision: Decision) -> Result<Outcome, CastError> {
         if let Some(error) = lock(&self.failures).pop() {
             return Err(error);
         }
-        if let Some(before) = lock(&self.cast).get(id) {
+        if let Some(before) = lock(&self.cast).get(&id) {
             return Err(CastError::Ended(Box::new(before.clone())));
         }
         let outcome = outcome_of(&decision);
-        lock(&self.cast).insert(id.clone(), outcome.clone());
+        lock(&self.cast).insert(id, outcome.clone());
         self.decisions.send_modify(|decisions| decisions.push(decision));
         Ok(outcome)
     }

@@ -9,6 +9,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+/// No line is longer, in bytes.
+pub(super) const MAX_LINE: usize = 16 * 1024 * 1024;
+
+/// How every line begins.
+const BEGINNING: &[u8] = b"{\"n\":";
+
 /// SHA-256 of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct LineHash([u8; 32]);
@@ -59,7 +65,8 @@ const ANCHOR_DIGITS: usize = 16;
 /// A place in an audit log that somebody else remembers: a line's number and the beginning of its hash.
 ///
 /// Each message that asks a human carries one, so that the chat bears witness to the log: cutting off or rewriting the
-/// log up to that line does not go unnoticed; see [`verify`](super::verify). It is written `4711:3f2a91c04b7d6e55`.
+/// log up to that line does not go unnoticed; see [`verify`](super::verify). It is written `4711:3f2a91c04b7d6e55`, with
+/// 16 digits of the hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditAnchor {
@@ -83,7 +90,7 @@ impl AuditAnchor {
 
 impl fmt::Display for AuditAnchor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.position, self.hash)
+        write!(f, "{}:{}", self.position, self.hash.get(..ANCHOR_DIGITS).unwrap_or(&self.hash))
     }
 }
 
@@ -163,9 +170,10 @@ impl Link {
             n: u64,
             prev: LineHash,
         }
-        let Header { n, prev } = serde_json::from_slice(line).ok().filter(|header: &Header| header.n > 0)?;
+        let text = std::str::from_utf8(line).ok().filter(|_| line.starts_with(BEGINNING))?;
+        let Header { n, prev } = serde_json::from_str(text).ok().filter(|header: &Header| header.n > 0)?;
         let head = Head { position: n, hash: LineHash::of(line) };
-        Some(Self { head, prev, note: serde_json::from_slice(line).ok() })
+        Some(Self { head, prev, note: serde_json::from_str(text).ok() })
     }
 
     pub(super) fn follows(&self, head: Head) -> bool {

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::chain::{AuditAnchor, Head, LineHash, Note};
+use super::chain::{AuditAnchor, Head, LineHash, MAX_LINE, Note};
 use super::tail::Tail;
 use super::{AuditEntry, AuditError, AuditLog, rfc3339};
 use crate::sync::lock;
 
 /// How long another process may hold the file's lock before an entry counts as lost.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long after that nobody waits for the lock at all.
+const LOCKED_OUT: Duration = Duration::from_secs(10);
 
 /// Appends audit entries to a file, as JSON lines, each on the disk before `append` returns (`fdatasync`).
 ///
@@ -82,21 +85,34 @@ pub(super) struct Opened {
     head: Head,
     /// Its length when we last wrote; `None` where something may have come since, or may be left of a failure.
     known: Option<u64>,
-    /// What the head would have become by an entry that may be lost.
-    failed: Option<Head>,
+    /// What the head would have become by entries that were refused since. One of them may stand in the file whole.
+    refused: Vec<Head>,
+    /// When the lock could not be had last.
+    locked_out: Option<Instant>,
 }
 
 impl Opened {
     pub(super) fn at(path: &Path, create: bool) -> io::Result<Self> {
-        Ok(Self { file: open_private(path, create)?, head: Head::default(), known: None, failed: None })
+        let file = open_private(path, create)?;
+        Ok(Self { file, head: Head::default(), known: None, refused: Vec::new(), locked_out: None })
     }
 
     pub(super) const fn file(&self) -> &File {
         &self.file
     }
 
+    /// As a write does that fails after its line got there; returns the line.
+    #[cfg(test)]
+    pub(super) fn refuse(&mut self, entry: &AuditEntry) -> String {
+        let head = if self.head == Head::default() { self.write(None).unwrap() } else { self.head };
+        let (line, next) = head.next(entry).unwrap();
+        self.refused.push(next);
+        self.known = None;
+        line
+    }
+
     /// Appends notes that are due, and the entry; returns the head with it.
-    fn append(&mut self, path: &Path, entry: Option<&AuditEntry>) -> io::Result<Head> {
+    pub(super) fn append(&mut self, path: &Path, entry: Option<&AuditEntry>) -> io::Result<Head> {
         self.lock(path)?;
         let written = self.write(entry);
         // closing it would do the same
@@ -107,7 +123,7 @@ impl Opened {
     /// Makes sure that the file is the one at `path`, and locks it.
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<()> {
         for _ in 0..10 {
-            lock_in_time(&self.file)?;
+            self.lock_in_time()?;
             if is_at(&self.file, path)? {
                 return Ok(());
             }
@@ -118,22 +134,55 @@ impl Opened {
         Err(io::Error::other("the file is replaced again and again"))
     }
 
+    fn lock_in_time(&mut self) -> io::Result<()> {
+        let started = Instant::now();
+        // others who waited behind one who was locked out do not wait all that time again
+        let is_patient = self.locked_out.is_none_or(|at| at.elapsed() > LOCKED_OUT);
+        loop {
+            match self.file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if is_patient && started.elapsed() < LOCK_PATIENCE => {
+                    // there is no lock with a time-out to wait for
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    self.locked_out = Some(Instant::now());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds it locked"));
+                }
+                // a file system without locks: whoever shares a file there is on their own
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => break,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        self.locked_out = None;
+        Ok(())
+    }
+
     /// Writes in one piece, so that a crash leaves at most one torn line behind. The file must be locked.
     pub(super) fn write(&mut self, entry: Option<&AuditEntry>) -> io::Result<Head> {
         let (len, mut lines) = self.catch_up()?;
         if let Some(entry) = entry {
             lines.push(entry)?;
         }
-        if !lines.text.is_empty() {
+        if !lines.text.is_empty()
+            && let Err(error) = self.append_and_keep(&lines)
+        {
             self.known = None;
-            self.failed = entry.map(|_| lines.head);
-            self.file.write_all(lines.text.as_bytes())?;
-            self.file.sync_data()?;
+            self.refused.push(lines.head);
+            // What was refused goes as long as it can be told from what comes next. Where that fails as well, the next
+            // line says so.
+            self.file.set_len(len).and_then(|()| self.file.sync_data()).ok();
+            return Err(error);
         }
-        self.failed = None;
+        self.refused.clear();
         self.head = lines.head;
         self.known = Some(len + lines.text.len() as u64);
         Ok(self.head)
+    }
+
+    fn append_and_keep(&mut self, lines: &Lines) -> io::Result<()> {
+        self.file.write_all(lines.text.as_bytes())?;
+        self.file.sync_data()
     }
 
     /// The file's length, and the notes that are due before anything else is written.
@@ -149,13 +198,19 @@ impl Opened {
             }
             return Ok((len, lines));
         }
-        let Tail { head, unended, torn } = Tail::read(&mut self.file, len)?;
-        if head.position < self.head.position {
-            // Going on from what we know shows the gap to whoever verifies.
-            tracing::error!(from = head.position + 1, to = self.head.position, "lines were cut off the audit log");
-        } else {
-            lines.head = head;
-        }
+        let tail = match self.known {
+            // what others wrote since counts as far as it hangs on what we know
+            Some(known) if known < len => Tail::behind(&mut self.file, self.head, known, len)?,
+            // ours was cut off, or its end is another one
+            Some(_) => None,
+            None => Some(Tail::read(&mut self.file, len)?).filter(|tail| tail.head.position >= self.head.position),
+        };
+        let Some(Tail { head, unended, torn }) = tail else {
+            // going on from what we know shows it to whoever verifies
+            tracing::error!(line = self.head.position, "the end of the audit log was changed or cut off");
+            return Ok((len, lines));
+        };
+        lines.head = head;
         if unended {
             lines.text.push('\n');
         }
@@ -163,7 +218,7 @@ impl Opened {
             tracing::warn!(torn_bytes, "the audit log ends in half a line; noting it");
             lines.note(Note::Recovered { torn_bytes, torn_sha256 })?;
         }
-        if self.failed == Some(head) {
+        if self.refused.contains(&head) {
             lines.note(Note::Void { line: head.position })?;
         }
         Ok((len, lines))
@@ -180,6 +235,9 @@ struct Lines {
 impl Lines {
     fn push(&mut self, body: &impl Serialize) -> io::Result<()> {
         let (line, head) = self.head.next(body)?;
+        if line.len() >= MAX_LINE {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the entry is too long for a line"));
+        }
         self.text.push_str(&line);
         self.text.push('\n');
         self.head = head;
@@ -216,19 +274,31 @@ pub(super) fn continuation(head: Head, after: String) -> io::Result<String> {
 }
 
 pub(super) fn open_private(path: &Path, create: bool) -> io::Result<File> {
+    let refuse = |problem| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     // opening a pipe would wait for its other end
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => return refuse("it is not a regular file"),
+        Err(_) if path.is_symlink() => return refuse("it is a link that leads nowhere"),
+        _ => {}
     }
     let mut options = OpenOptions::new();
     options.append(true).read(true).create(create);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+    let mut file = options.open(path)?;
+    let metadata = file.metadata()?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt as _;
-        if file.metadata()?.permissions().mode() & 0o177 != 0 {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        if folder_of(path).metadata()?.mode() & 0o1002 == 0o002 {
+            return refuse("everybody can write to its folder");
+        }
+        if metadata.len() > 0 {
+            // before anything about the file is changed
+            Tail::read(&mut file, metadata.len())?;
+        }
+        if metadata.permissions().mode() & 0o177 != 0 {
+            // fails where the file belongs to another user
             file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         }
     }
@@ -238,27 +308,11 @@ pub(super) fn open_private(path: &Path, create: bool) -> io::Result<File> {
 
 /// Keeps what was created or renamed in the folder of `path`.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
 }
 
-fn lock_in_time(file: &File) -> io::Result<()> {
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
-                // there is no lock with a time-out to wait for
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds it locked"));
-            }
-            // a file system without locks: whoever shares a file there is on their own
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {

@@ -14,7 +14,7 @@ mod tests;
 mod verify;
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde::{Serialize, Serializer};
@@ -92,7 +92,10 @@ pub enum AuditEvent {
 }
 
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
+    // the years that the format can write: a clock that is far off loses no entry
+    let (first, last) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799));
+    let time = (*time).clamp(first, last);
+    serializer.collect_str(&humantime::format_rfc3339_millis(time))
 }
 
 fn as_text<S: Serializer>(id: &RequestId, serializer: S) -> Result<S::Ok, S::Error> {

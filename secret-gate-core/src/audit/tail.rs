@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
-use super::chain::{Head, Link};
+use super::chain::{Head, Link, MAX_LINE};
 
 /// How much of the end is read at first, in bytes.
 const CHUNK: u64 = 64 * 1024;
 
-/// How much may lie behind the last whole line, in bytes; no line is longer.
-const MAX_TORN: u64 = 16 * 1024 * 1024;
+/// How much may lie behind the last whole line, in bytes.
+const MAX_TORN: u64 = MAX_LINE as u64;
 
 /// How every first line begins.
 const BEGINNING: &[u8] = b"{\"n\":1,\"prev\":\"0000";
@@ -25,6 +25,31 @@ pub(super) struct Tail {
 }
 
 impl Tail {
+    /// Reads what came between these lengths of a file, in bytes, behind a line that is known. `None` where that line is
+    /// not there any more. What does not hang on what comes before it is torn.
+    pub(super) fn behind(file: &mut File, known: Head, from: u64, len: u64) -> io::Result<Option<Self>> {
+        // a file that is shared by so busy writers is read as if it were new
+        if len - from > MAX_TORN {
+            return Self::read(file, len).map(Some);
+        }
+        if known.position > 0 && Self::read(file, from)?.head != known {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(len - from).read_to_end(&mut bytes)?;
+        let (mut head, mut rest, mut unended) = (known, bytes.as_slice(), false);
+        while !rest.is_empty() {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+            let Some(link) = Link::of(line).filter(|link| link.follows(head)) else { break };
+            head = link.head;
+            unended = end.is_none();
+            rest = end.and_then(|end| rest.get(end + 1..)).unwrap_or_default();
+        }
+        Ok(Some(Self { head, unended, torn: (!rest.is_empty()).then(|| rest.to_vec()) }))
+    }
+
     /// Reads the end of a file of this length, in bytes.
     pub(super) fn read(file: &mut File, len: u64) -> io::Result<Self> {
         let mut take = CHUNK;

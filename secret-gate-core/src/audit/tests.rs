@@ -81,14 +81,17 @@ fn rechained(lines: &[String]) -> Vec<String> {
     let mut prev = "0".repeat(64);
     let mut all = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        let mut value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
-        value.insert("n".into(), (at as u64 + 1).into());
-        value.insert("prev".into(), prev.into());
-        let line = serde_json::to_string(&value).unwrap();
-        prev = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&line));
+        // behind number and hash
+        let rest = line.splitn(3, ',').nth(2).unwrap();
+        let line = format!(r#"{{"n":{},"prev":"{prev}",{rest}"#, at + 1);
+        prev = hash(&line);
         all.push(line);
     }
     all
+}
+
+fn hash(line: &str) -> String {
+    hex::encode(<sha2::Sha256 as sha2::Digest>::digest(line))
 }
 
 #[tokio::test]
@@ -100,7 +103,7 @@ async fn file_holds_one_line_an_entry_and_is_private() {
         let line = &log.lines()[n - 1];
         let rest = r#""at":"1970-01-01T00:00:00.000Z","event":"released","request_id":"4f2a91c0","requester":{"key":"build-vm-3","broker":true,"address":"10.0.0.7"},"items":[{"vault_id":"v","vault":"infra","item_id":"i","title":"two\nlines","fields":["password"]}],"use":{"exec":"any"},"by":"Ann"}"#;
         assert_eq!(line, &format!(r#"{{"n":{n},"prev":"{prev}",{rest}"#));
-        prev = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(line));
+        prev = hash(line);
         assert_eq!(anchor.to_string(), format!("{n}:{}", &prev[..16]));
     }
     assert_eq!(log.verify(&[]).unwrap().lines, 2);
@@ -214,6 +217,28 @@ async fn a_log_that_is_cut_off_under_its_writer_shows_the_gap_by_itself() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_changed_under_its_writer_shows_by_itself() {
+    let longer = |line: &String| line.replace("Ann", "Annabel");
+    let changes: [&dyn Fn(&[String]) -> Vec<String>; 4] = [
+        &|lines| rechained(&[&lines[..4], &[longer(&lines[4])]].concat()),
+        &|lines| [&lines[..4], &[lines[4].replace("Ann", "Bob")]].concat(),
+        &|lines| rechained(&lines.iter().map(longer).collect::<Vec<_>>()),
+        &|lines| rechained(&[lines, &[longer(&lines[4]), longer(&lines[3])]].concat())[..7].to_vec(),
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        let log = Log::new();
+        let file = FileAudit::open(&log.path).unwrap();
+        for number in 0..5 {
+            file.append(&entry(&format!("item {number}"))).await.unwrap();
+        }
+        log.write(&change(&log.lines()));
+        file.append(&entry("item")).await.unwrap();
+        // lines that hang on what was there are another writer's
+        assert_eq!(log.verify(&[]).is_ok(), at == 3, "change {at}: {:?}", log.verify(&[]));
+    }
+}
+
+#[tokio::test]
 async fn a_log_written_anew_is_found_against_an_anchor() {
     let (log, anchors) = Log::of(5).await;
     let lines: Vec<String> = log.lines().iter().map(|line| line.replace("Ann", "Bob")).collect();
@@ -243,7 +268,7 @@ async fn half_a_line_is_kept_and_noted() {
         assert_eq!(anchor.position, 3, "line 2 says what the bytes are, line 3 is the entry");
         // with the line break that ends them
         let torn = cut - second + 1;
-        assert_eq!(log.note(), format!("before line 2, {torn} bytes of a line that was cut off; they never counted"));
+        assert_eq!(log.note(), format!("before line 2, {torn} bytes that are no line; they do not count"));
     }
     // a line of which only the break is missing is whole
     fs::write(&log.path, &whole[..whole.len() - 1]).unwrap();
@@ -259,7 +284,7 @@ async fn half_a_line_is_kept_and_noted() {
     // and garbage that a lost disk block leaves
     fs::write(&log.path, [&whole[..], &[0; 5000], b"\nx\n\xff"].concat()).unwrap();
     log.append().await;
-    assert_eq!(log.note(), "before line 3, 5005 bytes of a line that was cut off; they never counted");
+    assert_eq!(log.note(), "before line 3, 5005 bytes that are no line; they do not count");
 }
 
 #[tokio::test]
@@ -275,9 +300,54 @@ async fn half_a_line_that_nobody_noted_is_foreign() {
     log.append().await;
     let noted = fs::read_to_string(&log.path).unwrap();
     assert!(log.verify(&[]).is_ok());
-    // other bytes than those noted
+    // other bytes than those noted, or none
+    let vanished = ["line 1 notes what a crash left before it, which is not there, or is something else"];
     fs::write(&log.path, noted.replacen("\"n\"", "\"m\"", 1)).unwrap();
-    assert_eq!(log.verify(&[]).unwrap_err(), [format!("{}:1 is no line of an audit log", log.path.display())]);
+    assert_eq!(log.verify(&[]).unwrap_err(), vanished);
+    log.write(&noted.lines().skip(1).map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(log.verify(&[]).unwrap_err(), vanished);
+}
+
+#[tokio::test]
+async fn only_half_a_line_at_the_very_end_may_be_a_crash() {
+    let (log, anchors) = Log::of(2).await;
+    let whole = fs::read_to_string(&log.path).unwrap();
+    let foreign = [format!("{}:3 is no line of an audit log", log.path.display())];
+    fs::write(&log.path, format!("{whole}{{\"n\":3\n")).unwrap();
+    assert_eq!(log.verify(&anchors).unwrap_err(), foreign, "a whole line of something else");
+    fs::write(&log.path, &whole).unwrap();
+    let archive = rotate(&log.path).unwrap().unwrap();
+    fs::write(&archive, format!("{whole}{{\"n\":")).unwrap();
+    assert_eq!(log.verify(&[]).unwrap_err(), [format!("{}:3 is no line of an audit log", archive.display())]);
+}
+
+#[tokio::test]
+async fn a_line_takes_back_the_one_before_it_and_no_other() {
+    let (log, _) = Log::of(3).await;
+    let void = |line: u64| {
+        let mut lines = log.lines();
+        lines.push(format!(r#"{{"n":4,"prev":"{}","event":"void","line":{line}}}"#, hash(&lines[2])));
+        log.write(&lines);
+        let verified = log.verify(&[]);
+        log.write(&lines[..3]);
+        verified
+    };
+    assert_eq!(void(3).unwrap().notes, ["line 3 did not count: it was not surely kept when it was written"]);
+    for line in [1, 2, 4, 999] {
+        assert_eq!(void(line).unwrap_err(), [format!("line 4 takes back line {line}, which is not the one before it")]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_and_stands_there_all_the_same_is_taken_back() {
+    let (log, _) = Log::of(1).await;
+    let mut writer = super::file::Opened::at(&log.path, false).unwrap();
+    // refused several times, and the first time the line got there, and could not be removed
+    let heads: Vec<_> = (0..3).map(|number| writer.refuse(&entry(&format!("refused {number}")))).collect();
+    fs::write(&log.path, format!("{}{}", fs::read_to_string(&log.path).unwrap(), heads[0])).unwrap();
+    writer.append(&log.path, Some(&entry("next"))).unwrap();
+    assert_eq!(log.lines().len(), 4);
+    assert_eq!(log.note(), "line 2 did not count: it was not surely kept when it was written");
 }
 
 #[tokio::test]
@@ -324,6 +394,32 @@ async fn rotation_keeps_the_chain() {
     assert_eq!(verify_files(&[&first, &log.path], &[]).unwrap_err().last().unwrap(), "lines 4 to 6 are missing");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn rotation_writes_through_no_link_and_cleans_up_after_itself() {
+    let (log, _) = Log::of(2).await;
+    let folder = log.path.parent().unwrap();
+    let precious = folder.join("precious");
+    fs::write(&precious, "precious").unwrap();
+    std::os::unix::fs::symlink(&precious, folder.join(".audit.jsonl.new")).unwrap();
+    // cut off between its two names
+    fs::hard_link(&log.path, folder.join("audit.jsonl.1-1")).unwrap();
+    // the log itself may be a link to another place
+    let link = folder.join("link.jsonl");
+    std::os::unix::fs::symlink(&log.path, &link).unwrap();
+    assert_eq!(rotate(&link).unwrap().unwrap().file_name().unwrap(), "audit.jsonl.1-2");
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(link.is_symlink() && !folder.join("audit.jsonl.1-1").exists());
+    assert_eq!(log.verify(&[]).unwrap().lines, 3);
+
+    // a first line that a crash tore hides no others
+    let log = Log::new();
+    fs::write(&log.path, "{\"n\":1,").unwrap();
+    log.append().await;
+    assert_eq!(rotate(&log.path).unwrap().unwrap().file_name().unwrap(), "audit.jsonl.1-2");
+    log.verify(&[]).unwrap();
+}
+
 #[tokio::test]
 async fn a_log_renamed_by_others_goes_on_in_a_new_file() {
     let (log, _) = Log::of(1).await;
@@ -367,6 +463,21 @@ async fn what_is_no_audit_log_is_not_written_to() {
         assert!(error.to_string().starts_with("it holds something else than an audit log"), "{content}: {error}");
         assert_eq!(fs::read_to_string(&log.path).unwrap(), content);
     }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = || fs::metadata(&log.path).unwrap().permissions().mode() & 0o777;
+        fs::set_permissions(&log.path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(FileAudit::open(&log.path).is_err());
+        assert_eq!(mode(), 0o644, "nothing about it is changed");
+        let folder = log.path.parent().unwrap();
+        std::os::unix::fs::symlink(folder.join("nowhere"), folder.join("dangling")).unwrap();
+        assert!(FileAudit::open(folder.join("dangling")).is_err() && !folder.join("nowhere").exists());
+        fs::create_dir(folder.join("everybody's")).unwrap();
+        fs::set_permissions(folder.join("everybody's"), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = FileAudit::open(folder.join("everybody's/audit.jsonl")).unwrap_err();
+        assert_eq!(error.to_string(), "everybody can write to its folder");
+    }
     fs::write(&log.path, vec![b'x'; 20 * 1024 * 1024]).unwrap();
     assert!(FileAudit::open(&log.path).is_err());
     for path in [log.path.parent().unwrap(), Path::new("/dev/null"), &log.path.join("below")] {
@@ -388,4 +499,24 @@ async fn a_long_last_line_is_found() {
     }
     assert_eq!(log.append().await.position, 3);
     log.verify(&[]).unwrap();
+    file.append(&entry(&"x".repeat(16 * 1024 * 1024))).await.unwrap_err();
+    assert_eq!(log.append().await.position, 4);
+    assert_eq!(log.verify(&[]).unwrap().notes, Vec::<String>::new());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_never_ends_is_not_read() {
+    let (log, _) = Log::of(1).await;
+    let folder = log.path.parent().unwrap();
+    let pipe = folder.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for file in [pipe.as_path(), Path::new("/dev/zero"), folder] {
+        assert!(verify(&[file], &[]).is_err(), "{}", file.display());
+    }
+    for name in ["pipe", "../../../../../../dev/zero", "audit.jsonl", ""] {
+        let prev = "0".repeat(64);
+        log.write(&[format!(r#"{{"n":2,"prev":"{prev}","event":"continued","after":"{name}"}}"#)]);
+        assert!(log.verify(&[]).is_err(), "{name}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Whether an audit log is whole.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -7,10 +8,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::chain::{AuditAnchor, Head, LineHash, Link, Note};
+use super::chain::{AuditAnchor, Head, LineHash, Link, MAX_LINE, Note};
 
-/// The longest line that is looked at, in bytes.
-const MAX_LINE: u64 = 16 * 1024 * 1024;
+/// Notes that are kept; more say nothing new.
+const MAX_NOTES: usize = 1000;
+
+/// How often a log is looked at again that changed meanwhile.
+const ATTEMPTS: usize = 10;
 
 /// Findings after which nothing more is looked for; one slip rarely comes with so many.
 const MAX_FINDINGS: usize = 100;
@@ -86,6 +90,18 @@ pub enum Finding {
         /// The line within the file, counted from 1.
         line: u64,
     },
+    /// Bytes that a line accounts for are not there any more.
+    Vanished {
+        /// The number of the line that accounts for them.
+        position: u64,
+    },
+    /// A line takes another one back that it can't take back.
+    FalseVoid {
+        /// The line's number.
+        position: u64,
+        /// The number of the one that it would take back.
+        line: u64,
+    },
     /// The log ends before the line that an anchor names.
     CutOff {
         /// The number of the last line.
@@ -116,6 +132,12 @@ impl fmt::Display for Finding {
                 write!(f, "line {position} was changed, or the hash of it that the next line carries")
             }
             Self::Foreign { path, line } => write!(f, "{}:{line} is no line of an audit log", path.display()),
+            Self::Vanished { position } => {
+                write!(f, "line {position} notes what a crash left before it, which is not there, or is something else")
+            }
+            Self::FalseVoid { position, line } => {
+                write!(f, "line {position} takes back line {line}, which is not the one before it")
+            }
             Self::CutOff { last, anchor } => {
                 write!(f, "the log ends at line {last}, although there was a line {anchor}: lines were cut off")
             }
@@ -131,22 +153,59 @@ impl fmt::Display for Finding {
 /// found; that its end was cut off, or that all of it was written anew, shows only against anchors from somewhere else,
 /// such as the messages in the chat.
 ///
+/// The log may be written to meanwhile: what comes after the call is not looked at.
+///
 /// # Errors
 /// [`VerifyError::NotWhole`] with what was found, [`VerifyError::Unreadable`] when there is nothing to look at.
 pub fn verify(files: &[impl AsRef<Path>], anchors: &[AuditAnchor]) -> Result<Verified, VerifyError> {
-    let files = with_earlier(files.iter().map(|file| file.as_ref().to_owned()).collect())?;
-    let mut reading = Reading::new(anchors);
-    for path in &files {
-        reading.file(path).map_err(|source| VerifyError::Unreadable { path: path.clone(), source })?;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let named = files.iter().map(|file| file.as_ref().to_owned()).collect();
+        let files = with_earlier(named)?;
+        let before: Vec<Option<u64>> = files.iter().map(|file| inode(file)).collect();
+        let verified = look_at(&files, anchors);
+        // a file that was set aside meanwhile was missed, or read twice
+        let after: Vec<Option<u64>> = files.iter().map(|file| inode(file)).collect();
+        if verified.is_ok() || before == after || attempt == ATTEMPTS {
+            return verified;
+        }
     }
-    reading.finish(files)
+}
+
+fn look_at(files: &[PathBuf], anchors: &[AuditAnchor]) -> Result<Verified, VerifyError> {
+    let mut reading = Reading::new(anchors);
+    for (at, path) in files.iter().enumerate() {
+        let is_last = at + 1 == files.len();
+        reading.file(path, is_last).map_err(|source| VerifyError::Unreadable { path: path.clone(), source })?;
+    }
+    reading.finish(files.to_vec())
+}
+
+/// What tells one file at a path from another.
+fn inode(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    return path.metadata().ok().map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata));
+    #[cfg(not(unix))]
+    path.exists().then_some(0)
+}
+
+/// Opens what is a file; anything else may never end.
+fn open(path: &Path) -> io::Result<(BufReader<io::Take<File>>, u64)> {
+    let is_file = |metadata: &std::fs::Metadata| metadata.is_file();
+    if !path.metadata().as_ref().is_ok_and(is_file) && path.exists() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok((BufReader::new(io::Read::take(file, length)), length))
 }
 
 /// The files with those before them that are named and there.
 fn with_earlier(mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>, VerifyError> {
     while let Some(first) = files.first() {
         let unreadable = |source| VerifyError::Unreadable { path: first.clone(), source };
-        let Some(name) = File::open(first).and_then(named_by).map_err(unreadable)? else { break };
+        let Some(name) = named_by(first).map_err(unreadable)? else { break };
         // a name, never a way out of the folder
         let Some(name) = Path::new(&name).file_name() else { break };
         let earlier = first.with_file_name(name);
@@ -158,9 +217,9 @@ fn with_earlier(mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>, VerifyError> {
     Ok(files)
 }
 
-fn named_by(file: File) -> io::Result<Option<String>> {
+fn named_by(path: &Path) -> io::Result<Option<String>> {
     let mut line = Vec::new();
-    read_line(&mut BufReader::new(file), &mut line)?;
+    read_line(&mut open(path)?.0, &mut line)?;
     match Link::of(line.strip_suffix(b"\n").unwrap_or(&line)).and_then(|link| link.note) {
         Some(Note::Continued { after }) => Ok(after),
         _ => Ok(None),
@@ -169,7 +228,7 @@ fn named_by(file: File) -> io::Result<Option<String>> {
 
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     line.clear();
-    io::Read::take(reader, MAX_LINE).read_until(b'\n', line)
+    io::Read::take(reader, MAX_LINE as u64).read_until(b'\n', line)
 }
 
 /// Bytes that are no lines of the log, until one accounts for them.
@@ -184,60 +243,77 @@ struct Torn {
 struct Reading<'a> {
     head: Head,
     lines: u64,
-    anchors: Vec<(&'a AuditAnchor, bool)>,
+    /// The latest line that is no note of the log itself.
+    entry: u64,
+    anchors: HashMap<u64, Vec<&'a AuditAnchor>>,
     notes: Vec<String>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Reading<'a> {
     fn new(anchors: &'a [AuditAnchor]) -> Self {
-        let anchors = anchors.iter().map(|anchor| (anchor, false)).collect();
-        Self { head: Head::default(), lines: 0, anchors, notes: Vec::new(), findings: Vec::new() }
+        let mut by_position: HashMap<u64, Vec<&AuditAnchor>> = HashMap::new();
+        for anchor in anchors {
+            by_position.entry(anchor.position).or_default().push(anchor);
+        }
+        let (notes, findings) = (Vec::new(), Vec::new());
+        Self { head: Head::default(), lines: 0, entry: 0, anchors: by_position, notes, findings }
     }
 
-    fn file(&mut self, path: &Path) -> io::Result<()> {
-        let mut reader = BufReader::new(File::open(path)?);
-        let (mut bytes, mut number) = (Vec::new(), 0);
+    fn is_enough(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
+    fn file(&mut self, path: &Path, is_last: bool) -> io::Result<()> {
+        let (mut reader, length) = open(path)?;
+        let (mut bytes, mut number, mut read) = (Vec::new(), 0, 0);
         let mut torn: Option<Torn> = None;
-        while read_line(&mut reader, &mut bytes)? > 0 && self.findings.len() < MAX_FINDINGS {
+        let mut is_half = false;
+        while !self.is_enough() && read_line(&mut reader, &mut bytes)? > 0 {
             number += 1;
+            read += bytes.len() as u64;
+            is_half = !bytes.ends_with(b"\n") && read == length;
             let Some(link) = Link::of(bytes.strip_suffix(b"\n").unwrap_or(&bytes)) else {
                 let torn = torn.get_or_insert_with(|| Torn { line: number, bytes: 0, hash: Sha256::new() });
                 torn.bytes += bytes.len() as u64;
                 torn.hash.update(&bytes);
                 continue;
             };
-            if let Some(torn) = torn.take() {
-                self.account_for(path, torn, &link);
-            }
+            self.account_for(path, torn.take(), &link);
             self.line(link);
         }
         match torn {
             // as a crash leaves it; whoever made it so can as well have cut it off whole
-            Some(torn) if torn.line == number && !bytes.ends_with(b"\n") => {
-                self.notes.push(format!("{} ends in half a line, which does not count", path.display()));
+            Some(torn) if is_last && is_half && torn.line == number => {
+                self.note(format!("{} ends in half a line, which does not count", path.display()));
             }
-            Some(torn) => self.foreign(path, torn.line),
+            Some(torn) => self.findings.push(Finding::Foreign { path: path.to_owned(), line: torn.line }),
             None => {}
         }
         Ok(())
     }
 
     /// Foreign bytes are fine when the line behind them notes exactly those.
-    fn account_for(&mut self, path: &Path, torn: Torn, link: &Link) {
-        let hash = LineHash::from(torn.hash);
-        if link.note == Some(Note::Recovered { torn_bytes: torn.bytes, torn_sha256: hash }) {
-            let position = link.head.position;
-            let note =
-                format!("before line {position}, {} bytes of a line that was cut off; they never counted", torn.bytes);
-            self.notes.push(note);
-        } else {
-            self.foreign(path, torn.line);
+    fn account_for(&mut self, path: &Path, torn: Option<Torn>, link: &Link) {
+        let position = link.head.position;
+        match (torn, &link.note) {
+            (Some(Torn { bytes, hash, .. }), Some(Note::Recovered { torn_bytes, torn_sha256 })) => {
+                if (bytes, LineHash::from(hash)) == (*torn_bytes, *torn_sha256) {
+                    self.note(format!("before line {position}, {bytes} bytes that are no line; they do not count"));
+                } else {
+                    self.findings.push(Finding::Vanished { position });
+                }
+            }
+            (None, Some(Note::Recovered { .. })) => self.findings.push(Finding::Vanished { position }),
+            (Some(torn), _) => self.findings.push(Finding::Foreign { path: path.to_owned(), line: torn.line }),
+            (None, _) => {}
         }
     }
 
-    fn foreign(&mut self, path: &Path, line: u64) {
-        self.findings.push(Finding::Foreign { path: path.to_owned(), line });
+    fn note(&mut self, note: String) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(note);
+        }
     }
 
     fn line(&mut self, link: Link) {
@@ -256,13 +332,19 @@ impl<'a> Reading<'a> {
         } else if !link.follows(before) {
             self.findings.push(Finding::Changed { position: before.position.max(1) });
         }
-        if let Some(Note::Void { line }) = link.note {
-            self.notes.push(format!("line {line} did not count: it was not surely kept when it was written"));
+        match link.note {
+            // only ever said at once, of the entry before
+            Some(Note::Void { line }) if line == self.entry => {
+                self.note(format!("line {line} did not count: it was not surely kept when it was written"));
+                self.entry = 0;
+            }
+            Some(Note::Void { line }) => self.findings.push(Finding::FalseVoid { position, line }),
+            Some(_) => {}
+            None => self.entry = position,
         }
-        for (anchor, seen) in self.anchors.iter_mut().filter(|(anchor, _)| anchor.position == position) {
-            *seen = true;
+        for anchor in self.anchors.remove(&position).unwrap_or_default() {
             if !anchor.names(link.head.hash) {
-                self.findings.push(Finding::Rewritten { anchor: (*anchor).clone() });
+                self.findings.push(Finding::Rewritten { anchor: anchor.clone() });
             }
         }
         self.head = link.head;
@@ -271,8 +353,9 @@ impl<'a> Reading<'a> {
 
     fn finish(mut self, files: Vec<PathBuf>) -> Result<Verified, VerifyError> {
         let last = self.head.position;
-        for (anchor, _) in self.anchors.iter().filter(|(_, seen)| !seen) {
-            let anchor = (*anchor).clone();
+        // what was not looked at any more may well be there
+        let unseen = if self.is_enough() { HashMap::new() } else { self.anchors };
+        for anchor in unseen.into_values().flatten().cloned() {
             let finding = match anchor.position > last {
                 true => Finding::CutOff { last, anchor },
                 false => Finding::Missing { from: anchor.position, to: anchor.position },

@@ -1,6 +1,9 @@
 //! Deciding: what a human's answer does.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use tracing::Instrument as _;
 
 use crate::approver::{Approval, BallotBox, CastError, Outcome, Question};
 use crate::gate::request::{Phase, State};
@@ -14,40 +17,48 @@ impl Gate {
     /// # Errors
     /// When the decision does not count; see [`CastError`].
     pub async fn decide(&self, id: &RequestId, decision: Decision) -> Result<Outcome, CastError> {
-        self.inner.cast(id, decision).await
+        Arc::clone(&self.inner).cast(id.clone(), decision).await
     }
 }
 
 #[async_trait]
 impl BallotBox for Inner {
-    async fn cast(&self, id: &RequestId, decision: Decision) -> Result<Outcome, CastError> {
-        let _turn = self.deciding.lock().await;
+    // in a task of its own: what is written down as decided is decided, whoever goes away meanwhile
+    async fn cast(self: Arc<Self>, id: RequestId, decision: Decision) -> Result<Outcome, CastError> {
+        let deciding = async move { self.decide(&id, &decision).await };
+        tokio::spawn(deciding.in_current_span()).await.unwrap_or(Err(CastError::NotRecorded))
+    }
+}
+
+impl Inner {
+    async fn decide(&self, id: &RequestId, decision: &Decision) -> Result<Outcome, CastError> {
+        let _turn = self.turn().await;
         loop {
             let record = self.store.get(id).ok_or(CastError::Unknown)?;
             if let Some(outcome) = record.state.outcome() {
                 return Err(CastError::Ended(Box::new(outcome)));
             }
             if record.has_expired(self.clock.now()) {
-                self.expire(&record).await;
+                self.expire_in_turn(&record).await;
                 continue;
             }
-            let mut next = self.decided(&record.question, &decision);
+            let mut next = self.decided(&record.question, decision);
             let entry = record.audit_entry(&next, self.clock.now());
-            match self.journal.write(self.audit.as_ref(), &entry).await {
-                Ok(anchor) => next = next.recorded(anchor),
-                // a no stands all the same; a yes that is not written down is none
-                Err(error) if decision.verdict == Verdict::Deny => self.journal.owe(entry, &error),
-                Err(error) => {
-                    tracing::error!(request_id = %id, ?error, "a decision can't be written to the audit log");
-                    return Err(CastError::NotRecorded);
+            if decision.verdict == Verdict::Deny {
+                // a no stands all the same, written or not
+                if self.step(&record, Phase::Pending, next.clone()) {
+                    self.journal.note(entry).await;
                 }
+            } else {
+                // a yes that is not written down is none
+                let anchor = self.journal.write(&entry).await.map_err(|error| {
+                    tracing::error!(request_id = %id, ?error, "a decision can't be written to the audit log");
+                    CastError::NotRecorded
+                })?;
+                next = next.recorded(anchor);
+                self.step(&record, Phase::Pending, next.clone());
             }
-            if self.step(&record, Phase::Pending, next.clone())
-                && let Some(outcome) = next.outcome()
-            {
-                return Ok(outcome);
-            }
-            tracing::warn!(request_id = %id, "the request ended while its decision was being written");
+            return next.outcome().ok_or(CastError::Unknown);
         }
     }
 }

@@ -20,7 +20,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tracing::Instrument as _;
 
 use crate::approver::{Approver, Outcome, Posted};
-use crate::audit::{AuditEvent, AuditLog};
+use crate::audit::AuditEvent;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::index::TitleIndex;
@@ -82,14 +82,13 @@ struct Inner {
     backend: Arc<dyn SecretBackend>,
     approver: Arc<dyn Approver>,
     cache: Arc<dyn Cache>,
-    audit: Arc<dyn AuditLog>,
-    journal: Journal,
+    journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
     index: TitleIndex,
     store: RequestStore,
     posted: Mutex<HashMap<RequestId, Box<dyn Posted>>>,
-    // one decision at a time, so that of two presses only the one that counts is written down; a request that ends
-    // while its decision is being written has both in the audit log, in this order
+    // one end of waiting at a time, be it a decision, a withdrawal or expiry, with its line in the audit log: of two at
+    // once only the one that counts is written down
     deciding: tokio::sync::Mutex<()>,
     listener: Listener,
     settings: Settings,
@@ -280,6 +279,15 @@ impl Gate {
         self.inner.store.pending()
     }
 
+    /// Writes down what the audit log could not take so far; returns how many entries it is still owed. They are tried
+    /// again by themselves; who ends the program calls this to have tried at the last moment.
+    pub async fn settle(&self) -> usize {
+        if let Err(error) = self.inner.journal.pay().await {
+            tracing::error!(?error, owed = self.inner.journal.owed(), "the audit log can't be written");
+        }
+        self.inner.journal.owed()
+    }
+
     /// How many requests are open: pending, or approved and not yet redeemed.
     #[must_use]
     pub fn open_requests(&self) -> usize {
@@ -330,6 +338,11 @@ impl Inner {
         self.listener.hear(&Step::new(record, state, event, self.clock.now()));
     }
 
+    /// Waits for the turn to end a request that waits for a decision.
+    async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.deciding.lock().await
+    }
+
     /// Shows how the request stands now. Called under the lock of `posted`, so that of two steps at once the later one
     /// is shown last.
     fn show(&self, id: &RequestId, posted: &dyn Posted) {
@@ -340,11 +353,17 @@ impl Inner {
 
     /// Writes down a step that stands whether or not it can be written: one that allows nothing.
     async fn note(&self, record: &Record, state: &State) {
-        self.journal.note(self.audit.as_ref(), record.audit_entry(state, self.clock.now())).await;
+        self.journal.note(record.audit_entry(state, self.clock.now())).await;
     }
 
     /// Lets a request expire whose time has come.
     async fn expire(&self, record: &Record) {
+        let _turn = self.turn().await;
+        self.expire_in_turn(record).await;
+    }
+
+    /// The same for whoever has the turn.
+    async fn expire_in_turn(&self, record: &Record) {
         let (from, unused) = match &record.state {
             State::Pending => (Phase::Pending, None),
             State::Approved(approval) => (Phase::Approved, Some(approval.clone())),
@@ -370,6 +389,7 @@ impl Inner {
                 }
                 State::Denied { .. } | State::Expired { .. } | State::Withdrawn | State::Revoked(_) => return Ok(()),
             };
+            let _turn = self.turn().await;
             if self.step(&record, from, next.clone()) {
                 self.note(&record, &next).await;
                 return Ok(());

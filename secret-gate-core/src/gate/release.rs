@@ -179,7 +179,7 @@ impl Inner {
         }
         let released = State::Released(approval.clone());
         let entry = record.audit_entry(&released, self.clock.now());
-        let anchor = self.journal.write(self.audit.as_ref(), &entry).await?;
+        let anchor = self.journal.write(&entry).await?;
         if !self.step(record, Phase::Releasing, released.recorded(anchor)) {
             return Err(Error::Internal("the request changed under its release"));
         }

@@ -1,6 +1,7 @@
 //! What embedders hear of each step, to count and to time.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -47,8 +48,11 @@ impl Listener {
         Self(Arc::new(listen))
     }
 
+    /// One that panics does not undo the step.
     pub(super) fn hear(&self, step: &Step) {
-        (self.0)(step);
+        if std::panic::catch_unwind(AssertUnwindSafe(|| (self.0)(step))).is_err() {
+            tracing::error!("whoever listens to the gate's steps panicked");
+        }
     }
 }
 

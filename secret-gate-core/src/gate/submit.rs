@@ -163,7 +163,11 @@ impl Inner {
         tokio::spawn(expire_in_time(Arc::downgrade(self), id.clone(), question.expires_at));
         let posting = async {
             let entry = record.audit_entry(&State::Pending, question.asked_at);
-            let audit = self.journal.write(self.audit.as_ref(), &entry).await?;
+            let audit = self.journal.write(&entry).await?;
+            if record.has_expired(self.clock.now()) {
+                // nobody could answer it any more
+                return Err(Error::Expired);
+            }
             let shown = Question { audit, ..(*question).clone() };
             let ballot = Ballot::new(id.clone(), Arc::clone(self) as _);
             Ok::<_, Error>(self.approver.ask(Arc::new(shown), ballot).await?)
@@ -177,7 +181,7 @@ impl Inner {
                 if !matches!(error, Error::Audit { .. }) {
                     let mut entry = record.audit_entry(&State::Pending, self.clock.now());
                     entry.event = AuditEvent::Undelivered;
-                    self.journal.note(self.audit.as_ref(), entry).await;
+                    self.journal.note(entry).await;
                 }
                 self.tell(&record, &State::Pending, AuditEvent::Undelivered);
                 return Err(error);

@@ -62,6 +62,46 @@ async fn what_stands_unwritten_is_written_before_anything_else() {
 }
 
 #[tokio::test]
+async fn what_is_owed_is_written_by_itself_and_once() {
+    use AuditEvent::{Approved, Asked, Denied, Expired};
+    let test = TestGate::new(ScriptedApprover::new());
+    let (denied, forgotten) = (test.submit("database").await, test.approved("cookies").await);
+    test.audit.fail_on(Some(Denied));
+    test.decide(&denied, Decision::deny("Ann")).await.unwrap();
+    assert_eq!(test.gate.settle().await, 1);
+    // a request that expires while nobody looks, under a caller who leaves
+    test.clock.advance(TTL);
+    assert!(poll_once(Box::pin(test.gate.redeem(&forgotten))).await.is_none());
+    while test.gate.settle().await < 2 {
+        tokio::task::yield_now().await;
+    }
+    test.audit.fail_on(None);
+    while test.audit.events().len() < 5 {
+        test.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(test.audit.events(), [Asked, Asked, Approved, Denied, Expired]);
+    assert_eq!(test.gate.settle().await, 0);
+}
+
+#[tokio::test]
+async fn a_decision_that_is_written_down_counts_although_its_caller_leaves() {
+    let test = TestGate::new(ScriptedApprover::new());
+    let submitted = test.submit("database").await;
+    assert!(poll_once(Box::pin(test.decide(&submitted, Decision::approve("Ann")))).await.is_none());
+    let decided = test.gate.wait(&submitted.token, Duration::from_secs(60)).await.unwrap();
+    assert!(matches!(decided.outcome, Some(Outcome::Approved(_))), "{decided:?}");
+    assert_eq!(test.audit.events(), [AuditEvent::Asked, AuditEvent::Approved]);
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_spoils_nothing() {
+    let test = TestGate::with(ScriptedApprover::new(), |builder| builder.on_step(|_| panic!("told to")));
+    let token = test.approved("database").await;
+    assert!(test.gate.redeem(&token).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_failed_read_leaves_the_token_unspent() {
     let test = TestGate::new(ScriptedApprover::new());
     let token = test.approved("database").await;

@@ -212,16 +212,16 @@ fn counted(all: &[Cast], id: &RequestId) -> Option<Outcome> {
 
 #[async_trait]
 impl BallotBox for Ballots {
-    async fn cast(&self, id: &RequestId, decision: Decision) -> Result<Outcome, CastError> {
+    async fn cast(self: Arc<Self>, id: RequestId, decision: Decision) -> Result<Outcome, CastError> {
         let failure = lock(&self.failures).pop();
         let mut result = Err(CastError::Unknown);
         self.cast.send_modify(|all| {
-            result = match (failure, counted(all, id)) {
+            result = match (failure, counted(all, &id)) {
                 (Some(failure), _) => Err(failure),
                 (None, Some(before)) => Err(CastError::Ended(Box::new(before))),
                 (None, None) => Ok(outcome_of(&decision)),
             };
-            all.push(Cast { id: id.clone(), decision, outcome: result.as_ref().ok().cloned() });
+            all.push(Cast { id, decision, outcome: result.as_ref().ok().cloned() });
         });
         result
     }
