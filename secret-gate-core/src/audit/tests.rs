@@ -219,7 +219,8 @@ async fn a_log_that_is_cut_off_under_its_writer_shows_the_gap_by_itself() {
 #[tokio::test]
 async fn an_end_that_is_changed_under_its_writer_shows_by_itself() {
     let longer = |line: &String| line.replace("Ann", "Annabel");
-    let changes: [&dyn Fn(&[String]) -> Vec<String>; 4] = [
+    type Change<'a> = &'a dyn Fn(&[String]) -> Vec<String>;
+    let changes: [Change<'_>; 4] = [
         &|lines| rechained(&[&lines[..4], &[longer(&lines[4])]].concat()),
         &|lines| [&lines[..4], &[lines[4].replace("Ann", "Bob")]].concat(),
         &|lines| rechained(&lines.iter().map(longer).collect::<Vec<_>>()),
@@ -341,7 +342,7 @@ async fn a_line_takes_back_the_one_before_it_and_no_other() {
 #[tokio::test]
 async fn what_was_refused_and_stands_there_all_the_same_is_taken_back() {
     let (log, _) = Log::of(1).await;
-    let mut writer = super::file::Opened::at(&log.path, false).unwrap();
+    let mut writer = file::Opened::at(&log.path, false).unwrap();
     // refused several times, and the first time the line got there, and could not be removed
     let heads: Vec<_> = (0..3).map(|number| writer.refuse(&entry(&format!("refused {number}")))).collect();
     fs::write(&log.path, format!("{}{}", fs::read_to_string(&log.path).unwrap(), heads[0])).unwrap();

@@ -6,6 +6,7 @@ mod delivery;
 mod ends;
 mod exact;
 mod hygiene;
+mod leaks;
 mod stream;
 
 use std::future::pending;
