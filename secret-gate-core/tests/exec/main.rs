@@ -1,5 +1,6 @@
 //! Commands that use a secret, as real processes: what they get, what is seen of it, and that all of them end.
 
+#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test that calls them")]
 
 mod delivery;
@@ -8,6 +9,7 @@ mod exact;
 mod hygiene;
 mod leaks;
 mod stream;
+mod throughput;
 
 use std::future::pending;
 use std::io;

@@ -1,0 +1,66 @@
+//! How fast redaction is: a number to look at, with no claim about the machine.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use data_encoding::BASE64;
+use secret_gate_core::SecretValue;
+use secret_gate_core::exec::Redactor;
+
+const SIZE: usize = 32 * 1024 * 1024;
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 16
+    }
+}
+
+fn log() -> Vec<u8> {
+    let (mut text, mut numbers) = (String::new(), Numbers(1));
+    while text.len() < SIZE {
+        let (a, b, c) = (numbers.next(), numbers.next(), numbers.next());
+        let level = ["INFO", "WARN", "DEBUG"].into_iter().cycle().nth((a % 3) as usize).unwrap();
+        let second = b % 60;
+        writeln!(text, "2026-01-02T03:04:{second:02}.{:03}Z {level} service::worker{}: request {a:012x} took {} ms, user=ann path=/v1/items/{c}", b % 1000, a % 16, c % 5000).unwrap();
+    }
+    text.into_bytes()
+}
+
+fn base64() -> Vec<u8> {
+    let mut numbers = Numbers(2);
+    let bytes: Vec<u8> = (0..SIZE * 3 / 4).map(|_| (numbers.next() >> 24) as u8).collect();
+    let encoded = BASE64.encode(&bytes);
+    let lines = encoded.as_bytes().chunks(76);
+    lines.flat_map(|line| line.iter().chain(b"\n")).copied().collect()
+}
+
+fn values(count: usize) -> Redactor {
+    let mut numbers = Numbers(3);
+    let value = |_| SecretValue::new(format!("tok_{:012x}{:012x}", numbers.next(), numbers.next()));
+    let values: Vec<SecretValue> = (0..count).map(value).collect();
+    Redactor::new(values.iter().enumerate().map(|(at, value)| (format!("v/{at}"), value))).unwrap()
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release -- --ignored --nocapture throughput"]
+fn of_log_text_and_of_base64() {
+    for (name, text) in [("log text", log()), ("base64", base64())] {
+        for count in [1, 10] {
+            let redactor = values(count);
+            let started = Instant::now();
+            let mut stream = redactor.stream();
+            let mut shown = 0;
+            for piece in text.chunks(64 * 1024) {
+                shown += stream.push(piece).len();
+            }
+            shown += stream.finish().len();
+            let seconds = started.elapsed().as_secs_f64();
+            assert_eq!(shown, text.len(), "nothing of it is a value");
+            println!("{name}, {count} value(s): {:.0} MB/s", text.len() as f64 / 1e6 / seconds);
+        }
+    }
+}
