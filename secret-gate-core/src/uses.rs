@@ -49,10 +49,10 @@ pub struct ExactCommand {
     /// The folder the command starts in, absolute.
     #[cfg_attr(feature = "openapi", schema(pattern = "^/"))]
     pub working_dir: String,
-    /// The program's absolute path.
+    /// The program's absolute path (of the interpreter, for a `#!` script).
     #[cfg_attr(feature = "openapi", schema(pattern = "^/"))]
     pub program: String,
-    /// SHA-256 of the program's file (of the script, for a `#!` script), 64 hexadecimal digits.
+    /// SHA-256 of the program's file (of the interpreter, for a `#!` script), 64 hexadecimal digits.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9A-Fa-f]{64}$"))]
     pub sha256: String,
     /// SHA-256 of the script, where the program is the interpreter of one, 64 hexadecimal digits.

@@ -35,7 +35,7 @@ const MAX_SCRIPT: u64 = 16 * 1024 * 1024;
 /// - a program: [`program`](ExactCommand::program) is its path without symbolic links, [`sha256`](ExactCommand::sha256)
 ///   the SHA-256 of its content. When it starts, the file is opened, what was opened is hashed, and on Linux it is that open
 ///   file which is executed, so that putting another in its place changes nothing. Its argument zero is the path under which
-///   it was found;
+///   it was found; lists of processes that show another name show a number;
 /// - a script (`#!`): `program` and `sha256` are those of its interpreter, and
 ///   [`script_sha256`](ExactCommand::script_sha256) is of the script. On Linux the interpreter reads a sealed copy in memory
 ///   of what was hashed, as `/dev/fd/N`, which is then what the script takes for its own name (`$0`). Of `#!/usr/bin/env

@@ -47,6 +47,8 @@ const REST_BYTES: u64 = 2 * 1024 * 1024;
 /// Output is passed on as it comes; when the command is silent for 50 ms, all but what looks like six bytes or more of a
 /// value is. Standard output and error are two streams: that a value is split between them is not noticed.
 ///
+/// Needs a Tokio runtime whose I/O and time drivers are enabled. A thread waits for each command.
+///
 /// # Errors
 /// [`ExecError`], before anything was started but for [`ExecError::Output`] and [`ExecError::Lost`]; and where a program
 /// was changed in the very moment of its start ([`ExecError::Changed`]), when it was killed.
