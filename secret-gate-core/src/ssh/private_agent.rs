@@ -196,7 +196,7 @@ async fn answer_all(stream: &mut UnixStream, key: &Arc<SshKey>) -> io::Result<()
 
 async fn sign(mut fields: Fields<'_>, key: &Arc<SshKey>) -> Option<Vec<u8>> {
     let (blob, data, flags) = (fields.string()?, fields.string()?, fields.uint32()?);
-    if blob != key.public().blob() || !is_login(data, blob) {
+    if !fields.is_empty() || blob != key.public().blob() || !is_login(data, blob) {
         return None;
     }
     let (key, data) = (Arc::clone(key), data.to_vec());
