@@ -20,8 +20,10 @@ Configuration (flags win over the environment, the environment over the file):
   SECRET_GATE_API_KEY     API key, sent to the server that SECRET_GATE_URL or the file names and to no other
   SSL_CERT_FILE           PEM file of CAs to trust beside the well-known ones
   NO_COLOR, RUST_LOG      no colours; what to log on standard error (default: nothing)
-  ~/.config/secret-gate/config.json    server_url, api_key_file
-                          (cache_ttl, daemon_idle_timeout, ssh_agent_integration: for older clients, no effect here)
+  XDG_RUNTIME_DIR         where the daemon's socket is [default: /run/user/UID, else ~/.local/state/secret-gate/run]
+  ~/.config/secret-gate/config.json    server_url, api_key_file, cache_ttl (1h), daemon_idle_timeout (5m)
+
+Approvals are kept by a daemon of your own, in memory: --secret asks nobody again within cache_ttl.
 
 Exit codes:
   0 done    1 failed    2 usage    3 denied    4 expired or timed out    5 not found or ambiguous
@@ -43,7 +45,54 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show how it works, with made-up secrets; needs no server, no phone and no configuration
     Demo(Demo),
+    /// Look after the daemon, which holds what was approved until it ends
+    #[command(subcommand)]
+    Daemon(DaemonCommand),
+    /// List the approvals that are held, without values
+    #[command(after_help = GRANTS_EXAMPLES)]
+    Grants {
+        /// How to print them
+        #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Plain)]
+        format: Format,
+    },
+    /// End an approval, here and at the server
+    #[command(after_help = REVOKE_EXAMPLES)]
+    Revoke {
+        /// Its id, as `grants` lists it
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// All that are held
+        #[arg(long)]
+        all: bool,
+    },
 }
+
+/// What can be done with the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub(crate) enum DaemonCommand {
+    /// Start it, where none runs; it starts by itself when it is needed
+    Start,
+    /// Forget everything and end it
+    Stop,
+    /// Say how it is
+    Status,
+    /// Forget every value; the approvals end here, and are not taken back at the server
+    Flush,
+    /// Be the daemon
+    #[command(hide = true)]
+    Serve,
+}
+
+const GRANTS_EXAMPLES: &str = "\
+Example:
+  secret-gate grants    a line for each: id, until when, what for, items";
+
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  secret-gate revoke 4f2a91c04b7d6e55
+  secret-gate revoke --all
+
+The values are forgotten at once, and the message on the phone says so.";
 
 /// What can be asked without a subcommand.
 #[derive(Debug, Args)]
@@ -76,7 +125,7 @@ pub(crate) struct Flags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
         value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub(crate) fields: bool,
-    /// No effect: this client keeps nothing; accepted for older scripts
+    /// Redeem here, without the daemon, and keep nothing
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true",
         value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub(crate) no_cache: bool,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcetera::base_strategy::{BaseStrategy, Xdg};
 use serde::de::{self, Visitor};
@@ -31,6 +32,16 @@ impl Config {
         Some(Xdg::new().ok()?.config_dir().join("secret-gate").join("config.json"))
     }
 
+    /// How long an approval is to be kept.
+    pub(crate) fn cache_ttl(&self) -> Duration {
+        self.cache_ttl.as_ref().map_or(Duration::from_secs(60 * 60), |span| span.0)
+    }
+
+    /// How long the daemon stays with nothing to hold and nothing to do.
+    pub(crate) fn daemon_idle_timeout(&self) -> Duration {
+        self.daemon_idle_timeout.as_ref().map_or(Duration::from_secs(5 * 60), |span| span.0)
+    }
+
     /// What the file at this path says; nothing where there is none.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let text = match std::fs::read_to_string(path) {
@@ -51,7 +62,7 @@ impl Config {
 
 /// A duration as text. Refused while the parser stands on it, so that the error names its line.
 #[derive(Debug)]
-struct Span;
+struct Span(Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -64,7 +75,7 @@ impl<'de> Deserialize<'de> for Span {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-                duration::parse(text).map(|_| Span).map_err(E::custom)
+                duration::parse(text).map(Span).map_err(E::custom)
             }
         }
         deserializer.deserialize_str(Text)

@@ -1,6 +1,7 @@
 //! What the user is told when something fails: what happened, what to do about it, and the exit code.
 
 use secret_gate_core::client::ClientError;
+use secret_gate_core::daemon::{self, ConnectError, FailureKind};
 use secret_gate_core::wire::Candidate;
 
 use crate::exit::Exit;
@@ -79,6 +80,46 @@ impl From<ClientError> for Failure {
             _ => (Exit::Failed, None),
         };
         Self { what: with_cause(&error), hint, exit }
+    }
+}
+
+impl From<daemon::Failure> for Failure {
+    fn from(failure: daemon::Failure) -> Self {
+        let daemon::Failure { kind, message, candidates, fields } = failure;
+        let (exit, hint) = match kind {
+            FailureKind::Denied => (Exit::Denied, None),
+            FailureKind::Expired => (Exit::Expired, Some("ask again when someone can look at the phone".to_owned())),
+            FailureKind::NotFound => (Exit::NotFound, Some(did_you_mean(&candidates))),
+            FailureKind::Ambiguous => {
+                (Exit::NotFound, Some(format!("name one with --vault, or by its id: {}", listed(&candidates))))
+            }
+            FailureKind::UnknownField => (Exit::NotFound, Some(format!("it has: {}", fields.join(", ")))),
+            FailureKind::UnknownGrant => (Exit::NotFound, Some("secret-gate grants lists them".to_owned())),
+            FailureKind::Unreachable => {
+                (Exit::Unreachable, Some("check that the server runs and that its URL is right".to_owned()))
+            }
+            FailureKind::Unauthorized => (
+                Exit::Failed,
+                Some(
+                    "set SECRET_GATE_API_KEY or api_key_file, together with the URL of the server it is for".to_owned(),
+                ),
+            ),
+            FailureKind::AlreadyUsed => (
+                Exit::Failed,
+                Some("this program did not redeem it, so someone else has: change the secret".to_owned()),
+            ),
+            FailureKind::Protocol => {
+                (Exit::Unreachable, Some("run secret-gate daemon stop, so that a new one starts".to_owned()))
+            }
+            _ => (Exit::Failed, None),
+        };
+        Self { what: message, hint, exit }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::new(Exit::Unreachable, with_cause(&error))
     }
 }
 

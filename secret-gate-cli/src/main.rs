@@ -6,6 +6,7 @@
 mod ask;
 mod cli;
 mod config;
+mod daemon;
 mod demo;
 mod duration;
 mod exit;
@@ -17,16 +18,20 @@ mod settings;
 mod stop;
 mod ui;
 
+use std::alloc::System;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use secret_gate_core::SecretReference;
 use secret_gate_core::client::RemoteGate;
-use secret_gate_core::wire::AccessRequest;
+use secret_gate_core::daemon::harden_process;
+use secret_gate_core::wire::{AccessRequest, WantedSecret};
+use secret_gate_core::{SecretReference, Use};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+use zeroizing_alloc::ZeroAlloc;
 
-use crate::cli::{Cli, Command, Flags, Format};
+use crate::cli::{Cli, Command, DaemonCommand, Flags, Format};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -34,9 +39,19 @@ use crate::settings::{Environment, Settings};
 use crate::stop::Limit;
 use crate::ui::Ui;
 
+/// Wipes memory when it is given back: values pass through buffers of libraries that don't.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
 fn main() -> ExitCode {
     let ui = Ui::new();
-    let exit = match Cli::read(std::env::args_os()) {
+    let cli = Cli::read(std::env::args_os());
+    if let Ok(Cli { command: Some(Command::Daemon(DaemonCommand::Serve)), .. }) = &cli
+        && let Err(error) = harden_process()
+    {
+        return ui.failure(&Failure::new(Exit::Failed, format!("this process can't be protected: {error}"))).into();
+    }
+    let exit = match cli {
         Ok(cli) => run(&ui, cli).unwrap_or_else(|failure| ui.failure(&failure)),
         Err(answer) => ui.command_line(&answer),
     };
@@ -52,6 +67,9 @@ fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
     let outcome = runtime.block_on(async {
         match cli.command {
             Some(Command::Demo(demo)) => demo.run(*ui).await,
+            Some(Command::Daemon(command)) => command.run(ui).await.map(|()| Exit::Done),
+            Some(Command::Grants { format }) => daemon::grants(ui, format).await.map(|()| Exit::Done),
+            Some(Command::Revoke { id, .. }) => daemon::revoke(ui, id).await.map(|()| Exit::Done),
             None => answer(ui, cli.flags).await.map(|()| Exit::Done),
         }
     });
@@ -72,9 +90,9 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
         search,
         search_limit,
         fields,
+        no_cache,
         poll_interval,
         timeout,
-        ..
     } = flags;
     // as in older clients, an empty flag is one that was not given
     let given = |flag: Option<String>| flag.filter(|text| !text.is_empty());
@@ -97,29 +115,115 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
             Err(usage("a secret reference names its field, so --field can't stand beside it"))
         }
         (None, Some(name)) => {
-            let gate = connect(ui, given(server), poll_interval)?;
-            // JSON has all fields, whatever --field says
-            if let (Some(label), Format::Plain) = (&field, format) {
-                limit.bound(look_up::check_field(&gate, &name, vault.as_deref(), label)).await?;
+            let config = Config::read(&Config::path().unwrap_or_default())?;
+            let wanted = Wanted { name, vault, reason: given(reason), field, format, keep: config.cache_ttl() };
+            let settings = settings(given(server), config)?;
+            if no_cache {
+                return here(ui, &settings, wanted, poll_interval, &limit).await;
             }
-            let question = AccessRequest {
-                secret_name: Some(name),
-                vault,
-                reason: given(reason),
-                machine: hostname::get().ok().map(|name| name.to_string_lossy().into_owned()),
-                working_dir: std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()),
-                ..AccessRequest::default()
-            };
-            let values = ask::ask(&gate, ui, question, &limit).await?;
-            print(ui, &values, field, format)
+            match daemon::start().await {
+                Ok(()) => through_daemon(ui, &settings, wanted, poll_interval, &limit).await,
+                Err(failure) => {
+                    ui.warning(&format!("nothing is kept, since there is no daemon: {}", failure.what));
+                    here(ui, &settings, wanted, poll_interval, &limit).await
+                }
+            }
         }
     }
 }
 
-fn connect(ui: &Ui, server: Option<String>, poll_interval: std::time::Duration) -> Result<RemoteGate, Failure> {
+/// An item that is wanted, and how it is printed.
+struct Wanted {
+    name: String,
+    vault: Option<String>,
+    reason: Option<String>,
+    field: Option<String>,
+    format: Format,
+    keep: Duration,
+}
+
+impl Wanted {
+    /// Refuses a field that the item does not have, before a human is asked in vain.
+    async fn check(&self, gate: &RemoteGate, limit: &Limit) -> Result<(), Failure> {
+        match (&self.field, self.format) {
+            (Some(label), Format::Plain) => {
+                limit.bound(look_up::check_field(gate, &self.name, self.vault.as_deref(), label)).await
+            }
+            // JSON has all fields, whatever --field says
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Redeems in this program and keeps nothing.
+async fn here(
+    ui: &Ui,
+    settings: &Settings,
+    wanted: Wanted,
+    poll_interval: Duration,
+    limit: &Limit,
+) -> Result<(), Failure> {
+    let gate = settings.gate(poll_interval, ui)?;
+    wanted.check(&gate, limit).await?;
+    let Wanted { name, vault, reason, field, format, keep: _ } = wanted;
+    let question = AccessRequest {
+        secret_name: Some(name),
+        vault,
+        reason,
+        machine: machine(),
+        working_dir: working_dir(),
+        ..AccessRequest::default()
+    };
+    let values = ask::ask(&gate, ui, question, limit).await?;
+    print(ui, &values, field, format)
+}
+
+/// Has the daemon ask, once in a while.
+async fn through_daemon(
+    ui: &Ui,
+    settings: &Settings,
+    wanted: Wanted,
+    poll_interval: Duration,
+    limit: &Limit,
+) -> Result<(), Failure> {
+    let mut wish = settings.wish(poll_interval, ui);
+    let secret = WantedSecret { secret_name: wanted.name.clone(), vault: wanted.vault.clone(), fields: None };
+    wish.secrets = vec![secret];
+    // whatever older scripts do with the value
+    wish.intended_use = Use::reveal();
+    (wish.intended_use.exec, wish.intended_use.ssh) = (Use::any_command().exec, Use::any_host().ssh);
+    wish.duration = Some(humantime::format_duration(wanted.keep).to_string().replace(' ', ""));
+    wish.reason = wanted.reason.clone();
+    wish.machine = machine();
+    wish.working_dir = working_dir();
+    let values = match daemon::held(&wish).await? {
+        Some(values) => values,
+        None => {
+            if wanted.field.is_some() {
+                wanted.check(&settings.gate(poll_interval, ui)?, limit).await?;
+            }
+            daemon::reveal(ui, wish, limit).await?
+        }
+    };
+    print(ui, &values, wanted.field, wanted.format)
+}
+
+fn machine() -> Option<String> {
+    hostname::get().ok().map(|name| name.to_string_lossy().into_owned())
+}
+
+fn working_dir() -> Option<String> {
+    std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned())
+}
+
+fn settings(server: Option<String>, config: Config) -> Result<Settings, Failure> {
     let path = Config::path().unwrap_or_default();
-    let config = Config::read(&path)?;
-    Settings::resolve(server.as_deref(), Environment::read()?, config, &path)?.gate(poll_interval, ui)
+    Settings::resolve(server.as_deref(), Environment::read()?, config, &path)
+}
+
+fn connect(ui: &Ui, server: Option<String>, poll_interval: Duration) -> Result<RemoteGate, Failure> {
+    let config = Config::read(&Config::path().unwrap_or_default())?;
+    settings(server, config)?.gate(poll_interval, ui)
 }
 
 fn print(ui: &Ui, values: &render::Values, field: Option<String>, format: Format) -> Result<(), Failure> {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use secret_gate_core::SecretValue;
 use secret_gate_core::client::{RemoteGate, ServerUrl};
+use secret_gate_core::daemon::{Key, Wish};
+use secret_gate_core::wire::Revealed;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -91,16 +93,31 @@ impl Settings {
         Ok(Self { server, api_key, private_ca })
     }
 
+    /// What the daemon is told of these settings; warns where it talks unencrypted.
+    pub(crate) fn wish(&self, poll_interval: Duration, ui: &Ui) -> Wish {
+        let Self { server, api_key, private_ca } = self;
+        if server.is_in_the_clear() {
+            ui.warning(&format!("secrets from {server} travel unencrypted; use https"));
+        }
+        Wish {
+            server: server.to_string(),
+            api_key: api_key.as_ref().map(|key| Key(Revealed(SecretValue::copy_of(key.expose())))),
+            private_ca: private_ca.clone(),
+            poll_interval_ms: u64::try_from(poll_interval.as_millis()).ok(),
+            ..Wish::default()
+        }
+    }
+
     /// The client for these settings; warns where it talks unencrypted.
-    pub(crate) fn gate(self, poll_interval: Duration, ui: &Ui) -> Result<RemoteGate, Failure> {
+    pub(crate) fn gate(&self, poll_interval: Duration, ui: &Ui) -> Result<RemoteGate, Failure> {
         let Self { server, api_key, private_ca } = self;
         let is_in_the_clear = server.is_in_the_clear();
-        let mut builder = RemoteGate::builder(server).with_poll_interval(poll_interval);
+        let mut builder = RemoteGate::builder(server.clone()).with_poll_interval(poll_interval);
         if let Some(key) = api_key {
-            builder = builder.with_api_key(key);
+            builder = builder.with_api_key(SecretValue::copy_of(key.expose()));
         }
         if let Some(path) = private_ca {
-            let pem = std::fs::read(&path).map_err(|error| {
+            let pem = std::fs::read(path).map_err(|error| {
                 Failure::new(Exit::Failed, format!("can't read {}: {error}", path.display()))
                     .with_hint("correct or unset SSL_CERT_FILE")
             })?;

@@ -221,6 +221,7 @@ async fn the_line_that_counts_the_time_fits_a_terminal() {
     let machine = Machine::of(&server).with("TERM", "xterm");
     let child = machine
         .command(env!("CARGO_BIN_EXE_secret-gate"))
+        .arg("--no-cache")
         .args(["--secret", &name, "--timeout", "2500ms"])
         .stderr(far)
         .spawn()
@@ -253,7 +254,7 @@ async fn under_nohup_a_closed_terminal_changes_nothing() {
     let server = Server::start().await.on("POST /request", accepted()).on("GET /status", status("pending"));
     server.on("DELETE /request", Reply::Raw(204, "text/plain", Vec::new()));
     let client = env!("CARGO_BIN_EXE_secret-gate");
-    let script = format!("trap '' HUP; exec '{client}' --secret db --timeout 1s");
+    let script = format!("trap '' HUP; exec '{client}' --secret db --no-cache --timeout 1s");
     let child = Machine::of(&server).command("/bin/sh").args(["-c", &script]).spawn().unwrap();
     server.called("GET /status").await;
     send(Signal::HUP, &child);

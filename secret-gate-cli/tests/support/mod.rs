@@ -161,6 +161,7 @@ async fn answer(State(server): State<Server>, method: Method, uri: Uri, headers:
 pub struct Machine {
     home: tempfile::TempDir,
     environment: Vec<(&'static str, String)>,
+    has_daemon: bool,
 }
 
 /// How a run ended.
@@ -173,12 +174,26 @@ pub struct Run {
 
 impl Machine {
     pub fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), environment: Vec::new() }
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let home = tempfile::Builder::new().permissions(private).tempdir().unwrap();
+        Self { home, environment: Vec::new(), has_daemon: false }
     }
 
     /// A machine whose environment names this server.
     pub fn of(server: &Server) -> Self {
         Self::new().with("SECRET_GATE_URL", &server.url)
+    }
+
+    /// A machine on which secrets are asked for through the daemon, which is stopped with it.
+    pub fn with_daemon(mut self) -> Self {
+        let folder = self.home.path().to_str().unwrap().to_owned();
+        self.has_daemon = true;
+        self.with("XDG_RUNTIME_DIR", &folder)
+    }
+
+    /// A file in the home folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
     }
 
     pub fn with(mut self, variable: &'static str, value: &str) -> Self {
@@ -208,7 +223,13 @@ impl Machine {
 
     /// Spawns with this standard input.
     pub fn spawn_at(&self, input: impl Into<Stdio>, args: &[&str]) -> tokio::process::Child {
-        self.command(env!("CARGO_BIN_EXE_secret-gate")).args(args).stdin(input).spawn().unwrap()
+        let mut command = self.command(env!("CARGO_BIN_EXE_secret-gate"));
+        command.args(args).stdin(input);
+        let asks = args.iter().any(|arg| arg.trim_start_matches('-').starts_with("secret"));
+        if asks && !self.has_daemon {
+            command.arg("--no-cache");
+        }
+        command.spawn().unwrap()
     }
 
     /// A program with this machine's environment and pipes.
@@ -228,6 +249,17 @@ impl Machine {
 
     pub async fn run(&self, args: &[&str]) -> Run {
         finish(self.spawn(args)).await
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if self.has_daemon {
+            let mut stop = std::process::Command::new(env!("CARGO_BIN_EXE_secret-gate"));
+            let environment = self.environment.iter().map(|(name, value)| (name, value));
+            stop.args(["daemon", "stop"]).env_clear().env("HOME", self.home.path()).envs(environment);
+            stop.stderr(Stdio::null()).status().unwrap();
+        }
     }
 }
 

@@ -218,8 +218,7 @@ fn name_of(wanted: &WantedSecret) -> Name {
 }
 
 fn question_of(wish: &Wish) -> AccessRequest {
-    AccessRequest {
-        secrets: Some(wish.secrets.clone()),
+    let mut question = AccessRequest {
         machine: wish.machine.clone(),
         reason: wish.reason.clone(),
         agent: wish.agent.clone(),
@@ -227,7 +226,15 @@ fn question_of(wish: &Wish) -> AccessRequest {
         intended_use: Some(wish.intended_use.clone()),
         duration: wish.duration.clone(),
         ..AccessRequest::default()
+    };
+    match wish.secrets.as_slice() {
+        [WantedSecret { secret_name, vault, fields }] => {
+            question.secret_name = Some(secret_name.clone());
+            (question.vault, question.fields) = (vault.clone(), fields.clone());
+        }
+        secrets => question.secrets = Some(secrets.to_vec()),
     }
+    question
 }
 
 /// Why there is nothing to redeem; none where there is.

@@ -227,8 +227,20 @@ impl Gate {
     /// # Errors
     /// [`Error::UnknownToken`].
     pub async fn withdraw(&self, token: &Token) -> Result<(), Error> {
+        self.take_back(self.inner.record(token)?).await
+    }
+
+    /// Takes a request back by its id, as [`withdraw`](Self::withdraw) does by its token: for whoever operates the gate and
+    /// wants something to end that they see in a message or in the audit log.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] when no request goes by this id.
+    pub async fn revoke(&self, id: &RequestId) -> Result<(), Error> {
+        self.take_back(self.inner.store.get(id).ok_or(Error::UnknownToken)?).await
+    }
+
+    async fn take_back(&self, record: Record) -> Result<(), Error> {
         let inner = Arc::clone(&self.inner);
-        let record = inner.record(token)?;
         let withdrawing = tokio::spawn(async move { inner.withdraw(record).await }.in_current_span());
         withdrawing.await.map_err(|_| Error::Internal("the task that withdraws died"))?
     }

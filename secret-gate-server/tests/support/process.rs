@@ -132,7 +132,12 @@ pub fn spawn_client(args: &[&str]) -> Client {
     let folder = home.path().to_str().unwrap().to_owned();
     let env = [("HOME".to_owned(), folder.clone()), ("XDG_CONFIG_HOME".to_owned(), folder)].into();
     let mut command = command(path.to_str().unwrap(), &env);
-    Client(command.args(args).stdout(Stdio::piped()).spawn().unwrap(), home)
+    command.args(args).stdout(Stdio::piped());
+    if args.contains(&"--secret") {
+        // what a daemon keeps is another test's
+        command.arg("--no-cache");
+    }
+    Client(command.spawn().unwrap(), home)
 }
 
 pub async fn run_client(args: &[&str]) -> Ended {

@@ -1,0 +1,239 @@
+//! The daemon: being it, starting it, calling it.
+
+use std::io::Write as _;
+
+use secret_gate_core::daemon::{
+    Answer, Answers, ConnectError, Daemon, DaemonError, DaemonOptions, Event, SocketPath, Status, Verb, Wish, call,
+};
+use secret_gate_core::wire::GrantInfo;
+use secret_gate_core::{Scope, Use};
+use tokio::process::Command;
+
+use crate::cli::{DaemonCommand, Format};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::render::Values;
+use crate::stop::{Limit, Stop};
+use crate::ui::{Ui, visible};
+
+impl DaemonCommand {
+    /// Does it.
+    pub(crate) async fn run(self, ui: &Ui) -> Result<(), Failure> {
+        match self {
+            Self::Serve => serve().await,
+            Self::Start => {
+                connect_or_start().await?;
+                ui.note("the daemon runs");
+                Ok(())
+            }
+            Self::Stop => match place()?.connect().await {
+                Err(ConnectError::NotRunning) => {
+                    ui.note("no daemon is running");
+                    Ok(())
+                }
+                stream => {
+                    let Event::Done { count } = ask(stream?, Verb::Stop).await? else { return Err(odd()) };
+                    ui.note(&format!("the daemon ends; {}", approvals(count, "forgotten")));
+                    Ok(())
+                }
+            },
+            Self::Flush => match place()?.connect().await {
+                Err(ConnectError::NotRunning) => {
+                    ui.note("no daemon is running, so nothing is held");
+                    Ok(())
+                }
+                stream => {
+                    let Event::Done { count } = ask(stream?, Verb::Flush).await? else { return Err(odd()) };
+                    ui.note(&approvals(count, "forgotten"));
+                    Ok(())
+                }
+            },
+            Self::Status => status(ui).await,
+        }
+    }
+}
+
+async fn status(ui: &Ui) -> Result<(), Failure> {
+    let stream = match place()?.connect().await {
+        Err(ConnectError::NotRunning) => return ui.tell("Daemon: not running"),
+        stream => stream?,
+    };
+    let Event::Status(Status { pid, version, uptime_seconds, entry_count, socket_path, memory_locked }) =
+        ask(stream, Verb::Status).await?
+    else {
+        return Err(odd());
+    };
+    let uptime = humantime::format_duration(std::time::Duration::from_secs(uptime_seconds));
+    ui.tell(&format!(
+        "Daemon: running\nPID: {pid}\nVersion: {}\nUptime: {uptime}\nCached secrets: {entry_count}\nSocket: {}\nMemory \
+         locked: {}",
+        visible(&version),
+        visible(&socket_path),
+        if memory_locked { "yes" } else { "no (raise RLIMIT_MEMLOCK)" },
+    ))
+}
+
+/// Lists what is held.
+pub(crate) async fn grants(ui: &Ui, format: Format) -> Result<(), Failure> {
+    let grants = match place()?.connect().await {
+        Err(ConnectError::NotRunning) => Vec::new(),
+        stream => match ask(stream?, Verb::Grants).await? {
+            Event::Grants { grants } => grants,
+            _ => return Err(odd()),
+        },
+    };
+    if format == Format::Json {
+        let json = serde_json::to_string(&grants).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        return ui.tell(&json);
+    }
+    if grants.is_empty() {
+        ui.note("nothing is held");
+    }
+    for held in grants {
+        let items: Vec<_> = held.items.iter().map(|item| visible(&item.secret_name)).collect();
+        let GrantInfo { id, allowed, expires_at, once } = held.grant;
+        let once = if once { ", once" } else { "" };
+        ui.tell(&format!("{}  until {expires_at}{once}  {}  {}", visible(&id), uses(&allowed), items.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn uses(allowed: &Use) -> String {
+    let scope = |name: &str, is_any: bool| format!("{name} {}", if is_any { "any" } else { "exactly" });
+    let exec = allowed.exec.as_ref().map(|exec| scope("exec", matches!(exec, Scope::Any)));
+    let ssh = allowed.ssh.as_ref().map(|ssh| scope("ssh", matches!(ssh, Scope::Any)));
+    let reveal = allowed.reveal.then(|| "reveal".to_owned());
+    exec.into_iter().chain(ssh).chain(reveal).collect::<Vec<_>>().join(" + ")
+}
+
+/// Ends one approval, or all.
+pub(crate) async fn revoke(ui: &Ui, id: Option<String>) -> Result<(), Failure> {
+    let count = match (place()?.connect().await, id) {
+        (Err(ConnectError::NotRunning), None) => 0,
+        (Err(ConnectError::NotRunning), Some(id)) => {
+            return Err(Failure::new(Exit::NotFound, format!("there is no grant {id}"))
+                .with_hint("no daemon is running, so nothing is held"));
+        }
+        (stream, id) => match ask(stream?, Verb::Revoke { id }).await? {
+            Event::Done { count } => count,
+            _ => return Err(odd()),
+        },
+    };
+    ui.note(&approvals(count, "revoked"));
+    Ok(())
+}
+
+/// The values of an item, out of what the daemon holds, or after asking.
+pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values, Failure> {
+    let mut stop = Stop::new()?;
+    let name = wish.secrets.first().map(|wanted| visible(&wanted.secret_name)).unwrap_or_default();
+    let mut answers = call(connect_or_start().await?, Verb::Reveal(wish)).await.map_err(broken)?;
+    let mut waiting_for: Option<String> = None;
+    loop {
+        let next = async {
+            tokio::select! {
+                answer = event(&mut answers) => answer,
+                // leaving takes the question back
+                stopped = stop.signal_or(limit) => Err(stopped),
+            }
+        };
+        let heard = match &waiting_for {
+            Some(what) => ui.waiting(what, "Ctrl-C withdraws the question", next).await?,
+            None => next.await?,
+        };
+        match heard {
+            Event::Asked { request_id, .. } if request_id.is_empty() => {
+                waiting_for = Some(format!("the approval of {name}"));
+            }
+            Event::Asked { request_id, .. } => {
+                waiting_for = Some(format!("the approval of {name} (request {})", visible(&request_id)));
+            }
+            Event::Revealed { values, .. } => return values.into_iter().next().ok_or_else(odd),
+            _ => return Err(odd()),
+        }
+    }
+}
+
+/// What the daemon holds already of an item; none where it would have to ask.
+pub(crate) async fn held(wish: &Wish) -> Result<Option<Values>, Failure> {
+    let stream = match place()?.connect().await {
+        Err(ConnectError::NotRunning) => return Ok(None),
+        stream => stream?,
+    };
+    match ask(stream, Verb::Reveal(Wish { only_held: true, ..wish.clone() })).await {
+        Ok(Event::Revealed { values, .. }) => Ok(values.into_iter().next()),
+        Ok(_) => Err(odd()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Makes sure that a daemon runs.
+pub(crate) async fn start() -> Result<(), Failure> {
+    connect_or_start().await.map(drop)
+}
+
+fn place() -> Result<SocketPath, Failure> {
+    SocketPath::find().map_err(|error| ConnectError::from(error).into())
+}
+
+async fn connect_or_start() -> Result<tokio::net::UnixStream, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
+    let mut command = Command::new(program);
+    // neither the folder nor the files of whoever happens to start it are kept busy
+    command.args(["daemon", "serve"]).current_dir(std::env::home_dir().unwrap_or_else(|| "/".into()));
+    close_fds::set_fds_cloexec(3, &[]);
+    Ok(place()?.connect_or_start(&mut command).await?)
+}
+
+/// Is the daemon, until it has nothing to do.
+async fn serve() -> Result<(), Failure> {
+    // a session of its own: what ends the terminal does not end it
+    rustix::process::setsid().ok();
+    let config = Config::read(&Config::path().unwrap_or_default())?;
+    let options = DaemonOptions::default().idle_timeout(config.daemon_idle_timeout());
+    let daemon = match Daemon::bind(place()?, options) {
+        Ok(daemon) => Some(daemon),
+        // whoever wanted one can call that
+        Err(DaemonError::IsRunning) => None,
+        Err(error) => return Err(Failure::new(Exit::Failed, error.to_string())),
+    };
+    // nobody listens to it after that
+    writeln!(std::io::stdout(), "ready").ok();
+    if let Some(daemon) = daemon {
+        let mut stop = Stop::new()?;
+        daemon.serve(async move { drop(stop.signal().await) }).await;
+    }
+    Ok(())
+}
+
+async fn ask(stream: tokio::net::UnixStream, verb: Verb) -> Result<Event, Failure> {
+    let mut answers = call(stream, verb).await.map_err(broken)?;
+    event(&mut answers).await
+}
+
+/// The next event; a failure as one.
+async fn event(answers: &mut Answers) -> Result<Event, Failure> {
+    match answers.next().await.map_err(broken)? {
+        Some(Answer::Event(event)) => match *event {
+            Event::Failed(failure) => Err(failure.into()),
+            event => Ok(event),
+        },
+        Some(_) => Err(odd()),
+        None => Err(Failure::new(Exit::Unreachable, "the daemon has ended").with_hint("try again; a new one starts")),
+    }
+}
+
+fn broken(error: std::io::Error) -> Failure {
+    ConnectError::from(error).into()
+}
+
+fn odd() -> Failure {
+    Failure::new(Exit::Failed, "the daemon answered something else than it was asked")
+        .with_hint("run secret-gate daemon stop, so that one of this version starts")
+}
+
+fn approvals(count: usize, what: &str) -> String {
+    let noun = if count == 1 { "approval" } else { "approvals" };
+    format!("{count} {noun} {what}")
+}
