@@ -169,10 +169,14 @@ fn halves_that_do_not_belong_together_are_refused() {
         assert!(matches!(read(&wrap(&forged)), Err(KeyError::Malformed { .. })));
     }
     for arguments in [&["-t", "rsa", "-N", ""][..], &["-t", "ecdsa", "-N", ""]] {
-        let mut forged = body(&keygen(arguments));
-        let middle = forged.len() / 2;
-        forged[middle] ^= 1;
-        assert!(matches!(read(&wrap(&forged)), Err(KeyError::Malformed { .. })));
+        let text = keygen(arguments);
+        let blob = parse(&text).public().to_string();
+        let blob = Base64::decode_vec(blob.split_once(' ').unwrap().1).unwrap();
+        let (mut forged, end) = (body(&text), &blob[blob.len() - 32..]);
+        // its second place: the first is the outermost
+        let at = forged.windows(32).rposition(|part| part == end).unwrap();
+        forged[at + 31] ^= 2;
+        assert!(matches!(read(&wrap(&forged)), Err(KeyError::Malformed { .. })), "{arguments:?}");
     }
 }
 

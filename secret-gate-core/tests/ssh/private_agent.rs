@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rsa::signature::Verifier as _;
 use secret_gate_core::ssh::{AgentError, PrivateAgent, SshKey};
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::Command;
+use tokio::time::{Instant, timeout};
 
 use crate::support::{Place, ed25519, keygen, parse, private_folder, said, there_is};
 
@@ -251,6 +253,7 @@ async fn nobody_is_waited_for_for_ever() {
     }
     let key = parse(&ed25519());
     let (_folder, agent) = agent_with(&key);
+    let began = Instant::now();
     let mut early = UnixStream::connect(agent.socket()).await.unwrap();
     assert!(hangs_up(&mut early).await, "nobody was named, and it says nothing");
     agent.allow(std::process::id());
@@ -262,6 +265,7 @@ async fn nobody_is_waited_for_for_ever() {
     // asks and takes no answers
     let mut deaf = UnixStream::connect(agent.socket()).await.unwrap();
     while deaf.write_all(&string(&[IDENTITIES])).await.is_ok() {}
+    assert!(began.elapsed() < Duration::from_secs(240), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -295,10 +299,12 @@ async fn dropping_it_ends_connections_and_removes_the_socket() {
     assert_eq!(fs::metadata(agent.socket()).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(agent.socket().parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
     drop(agent);
-    assert!(hangs_up(&mut stream).await);
+    assert!(timeout(Duration::from_secs(20), hangs_up(&mut stream)).await.unwrap());
     assert_eq!(fs::read_dir(folder.path().join("run")).unwrap().count(), 0);
     // and the key is let go
+    let began = Instant::now();
     while Arc::strong_count(&key) > 1 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the key is kept");
         tokio::task::yield_now().await;
     }
 }
