@@ -9,6 +9,7 @@
 //! | [`AuditLog`](audit::AuditLog) | what happened, written before it counts | [`FileAudit`](audit::FileAudit), [`TracingAudit`](audit::TracingAudit) |
 //! | [`Clock`](clock::Clock) | what time it is | [`SystemClock`](clock::SystemClock), [`ManualClock`](clock::ManualClock) for tests |
 //! | `client::RemoteGate` | a gate on another machine, over HTTP | feature `client` |
+//! | `ssh::PrivateAgent` | logs in with a key that lies in no file | feature `ssh` |
 //! | [`wire`] | the JSON types of the HTTP API | |
 //! | `conformance` | the tests that each of these must pass, to run on your own | feature `conformance` |
 //!
@@ -67,7 +68,7 @@ mod reference;
 mod requester;
 mod resolve;
 mod secret;
-#[cfg(feature = "ssh")]
+#[cfg(all(feature = "ssh", unix))]
 pub mod ssh;
 mod sync;
 mod uses;
