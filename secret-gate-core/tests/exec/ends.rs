@@ -44,19 +44,19 @@ async fn what_does_not_start() {
 
 /// Prints the numbers of its processes, that of its group first, then `ready`, and runs for long.
 const STUBBORN: &[(&str, &str)] = &[
-    ("a program", "echo $$ ready; exec sleep 1000"),
-    ("a child", "sleep 1000 & echo $$ $! ready; wait"),
-    ("deaf to SIGTERM", "trap '' TERM; sleep 1000 & echo $$ $! ready; wait"),
-    ("stopped", "sleep 1000 & kill -STOP $!; echo $$ $! ready; kill -STOP $$"),
-    ("in a session of its own", "setsid sleep 1000 & echo $$ $! ready; wait"),
-    ("in a session, deaf", "trap '' TERM; echo $$; setsid sh -c 'sleep 1000 & echo $$ $! ready; wait' & wait"),
+    ("a program", "echo $$ ready; exec sleep 300"),
+    ("a child", "sleep 300 & echo $$ $! ready; wait"),
+    ("deaf to SIGTERM", "trap '' TERM; sleep 300 & echo $$ $! ready; wait"),
+    ("stopped", "sleep 300 & kill -STOP $!; echo $$ $! ready; kill -STOP $$"),
+    ("in a session of its own", "setsid sleep 300 & echo $$ $! ready; wait"),
+    ("in a session, deaf", "trap '' TERM; echo $$; setsid sh -c 'sleep 300 & echo $$ $! ready; wait' & wait"),
     (
         "sessions in sessions, deaf",
         "trap '' TERM; echo $$
-         setsid sh -c 'echo $$; setsid sh -c \"setsid sleep 1000 & echo \\$\\$ \\$! ready; wait\" & wait' & wait",
+         setsid sh -c 'echo $$; setsid sh -c \"setsid sleep 300 & echo \\$\\$ \\$! ready; wait\" & wait' & wait",
     ),
-    ("outlived by its child", "echo $$; sh -c 'sleep 1000 & echo $!'; trap '' TERM; sleep 1000 & echo $! ready; wait"),
-    ("children without end", "trap '' TERM; echo $$ ready; while :; do sleep 1000 & sleep 0.01; done"),
+    ("outlived by its child", "echo $$; sh -c 'sleep 300 & echo $!'; trap '' TERM; sleep 300 & echo $! ready; wait"),
+    ("child after child", "trap '' TERM; echo $$ ready; for n in $(seq 1000); do sleep 300 & sleep 0.01; done"),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +89,7 @@ async fn ends_all(name: &str, line: &str, by: By) {
     };
     let mut command = shell(line);
     if matches!(by, By::Timeout) {
-        command = command.timeout(Duration::from_secs(2));
+        command = command.timeout(Duration::from_secs(4));
     }
     let injections = [token()];
     let (exit, pids) = {
@@ -138,14 +138,14 @@ async fn last_words_are_heard() {
 #[tokio::test]
 async fn cancelled_before_it_began() {
     let mut output = secret_gate_core::exec::Collected::new();
-    let exit = run(shell("sleep 1000"), &[], &mut output, std::future::ready(())).await.unwrap();
+    let exit = run(shell("sleep 300"), &[], &mut output, std::future::ready(())).await.unwrap();
     assert_eq!(exit.ended, Ended::Cancelled);
 }
 
 #[tokio::test]
 async fn a_background_process_that_holds_the_output_is_ended() {
     let started = Instant::now();
-    let (exit, out, _) = collect(shell("sleep 1000 & echo $$ $!; exit 7"), &[]).await.unwrap();
+    let (exit, out, _) = collect(shell("sleep 300 & echo $$ $!; exit 7"), &[]).await.unwrap();
     assert_eq!(exit.code(), 7);
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     all_gone(&pids(&out)).await;
@@ -153,7 +153,7 @@ async fn a_background_process_that_holds_the_output_is_ended() {
 
 #[tokio::test]
 async fn a_background_process_may_finish_what_it_says() {
-    let (exit, out, _) = collect(shell("{ sleep 0.2; echo late; } & exit 7"), &[]).await.unwrap();
+    let (exit, out, _) = collect(shell("{ sleep 0.1; echo late; } & exit 7"), &[]).await.unwrap();
     assert_eq!((exit.code(), out.as_str()), (7, "late\n"));
 }
 
@@ -169,7 +169,7 @@ async fn a_background_process_that_never_stops_talking_is_ended() {
 #[tokio::test]
 async fn a_background_process_that_let_go_of_the_output_is_left_alone() {
     let started = Instant::now();
-    let (exit, out, _) = collect(shell("sleep 1000 >/dev/null 2>&1 & echo $!; exit 7"), &[]).await.unwrap();
+    let (exit, out, _) = collect(shell("sleep 300 >/dev/null 2>&1 & echo $!; exit 7"), &[]).await.unwrap();
     assert_eq!(exit.code(), 7);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     end(pids(&out)[0]);
@@ -179,8 +179,8 @@ async fn a_background_process_that_let_go_of_the_output_is_left_alone() {
 #[tokio::test]
 async fn a_daemon_that_holds_the_output_holds_nothing_up() {
     for line in [
-        "setsid sleep 1000 & echo $!; sleep 0.2; exit 7",
-        "setsid sh -c 'trap \"\" PIPE; while :; do cat /dev/zero; done' & echo $!; sleep 0.2; exit 7",
+        "setsid sleep 300 & echo $!; sleep 0.2; exit 7",
+        "setsid sh -c 'trap \"\" PIPE; cat /dev/zero; sleep 300' & echo $!; sleep 0.2; exit 7",
     ] {
         let started = Instant::now();
         let mut output = secret_gate_core::exec::Collected::new();

@@ -26,7 +26,7 @@ fn holds(bytes: &[u8], value: &str) -> bool {
 #[tokio::test]
 async fn no_argument_vector_holds_a_value() {
     let (mut output, mut seen) = live();
-    let command = Command::shell("sleep 1000 & echo $$ $! ready; cat $F - >/dev/null; wait", "/");
+    let command = Command::shell("sleep 300 & echo $$ $! ready; cat $F - >/dev/null; wait", "/");
     let values = in_every_way();
     let mut running = pin!(run(command, &values, &mut output, pending()));
     let text = tokio::select! {

@@ -43,7 +43,8 @@ fn shell(line: &str) -> Command {
 
 async fn collect(command: Command, injections: &[Injection]) -> Result<(Exit, String, String), ExecError> {
     let mut output = Collected::new();
-    let exit = run(command, injections, &mut output, pending()).await?;
+    let running = run(command, injections, &mut output, pending());
+    let exit = tokio::time::timeout(Duration::from_secs(100), running).await.unwrap()?;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ok((exit, text(output.stdout), text(output.stderr)))
 }
