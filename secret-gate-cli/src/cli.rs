@@ -45,6 +45,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show how it works, with made-up secrets; needs no server, no phone and no configuration
     Demo(Demo),
+    /// Run a command with a secret that it sees and you don't
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(Exec),
+    /// Print fields of a secret
+    #[command(after_help = GET_EXAMPLES)]
+    Get(Get),
+    /// Print the field that a secret reference names
+    #[command(after_help = READ_EXAMPLES)]
+    Read(Read),
     /// Look after the daemon, which holds what was approved until it ends
     #[command(subcommand)]
     Daemon(DaemonCommand),
@@ -66,6 +75,100 @@ pub(crate) enum Command {
         all: bool,
     },
 }
+
+/// How to ask.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// Why you need it; shown to the human who approves
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// URL of the secret-gate server
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// How long the approval is to be kept [default: cache_ttl]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) keep: Option<Duration>,
+    /// How long to wait for the approval
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "15m")]
+    pub(crate) timeout: Duration,
+}
+
+/// A command to run with a secret.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Name or id of the secret
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret: String,
+    /// Name or id of the vault to look in [default: all]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
+    /// A field for the --env that names no field itself; the first for the first, and so on
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) field: Vec<String>,
+    /// The environment variable that carries a field; repeatable
+    #[arg(long, value_name = "VAR[=LABEL]", required = true)]
+    pub(crate) env: Vec<String>,
+    /// Ask for any command, instead of exactly this one
+    #[arg(long)]
+    pub(crate) any: bool,
+    /// Kill the command when it runs for longer than this
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) kill_after: Option<Duration>,
+    /// A line for the shell, instead of a command
+    #[arg(long, value_name = "LINE", conflicts_with = "command", required_unless_present = "command")]
+    pub(crate) shell: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Fields to print.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Name or id of the secret
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret: String,
+    /// Name or id of the vault to look in [default: all]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
+    /// The field to print; repeatable [default: all]
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) field: Vec<String>,
+    /// How to print them
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Plain)]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+/// A secret reference to print.
+#[derive(Debug, Args)]
+pub(crate) struct Read {
+    /// The reference, op://vault/item/field
+    #[arg(value_name = "REFERENCE")]
+    pub(crate) reference: String,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  secret-gate exec --secret db --env PGPASSWORD=password --reason 'nightly backup' -- pg_dump -h db shop
+  secret-gate exec --secret api --field token --env TOKEN --reason deploy --shell 'curl -H \"X-Key: $TOKEN\" https://…'
+
+The human sees the command and approves exactly it: program, arguments, folder, variables. The value,
+and what common tools make of it, is replaced in the output by [redacted:item/field]. Exit code: that of
+the command; 124 when --kill-after killed it.";
+
+const GET_EXAMPLES: &str = "\
+Example:
+  secret-gate get --secret db --field password --reason 'check by hand'";
+
+const READ_EXAMPLES: &str = "\
+Example:
+  secret-gate read --reason 'check by hand' op://infra/db/password";
 
 /// What can be done with the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

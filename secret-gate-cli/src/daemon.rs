@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use secret_gate_core::daemon::{
-    Answer, Answers, ConnectError, Daemon, DaemonError, DaemonOptions, Event, SocketPath, Status, Verb, Wish, call,
+    Answer, Answers, ConnectError, Daemon, DaemonError, DaemonOptions, Event, Exec, SocketPath, Status, Verb, Wish,
+    call,
 };
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Scope, Use};
@@ -129,11 +130,43 @@ pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values,
     let mut stop = Stop::new()?;
     let name = wish.secrets.first().map(|wanted| visible(&wanted.secret_name)).unwrap_or_default();
     let mut answers = call(connect_or_start().await?, Verb::Reveal(wish)).await.map_err(broken)?;
+    match decided(ui, &name, &mut answers, limit, &mut stop).await? {
+        Event::Revealed { values, .. } => values.into_iter().next().ok_or_else(odd),
+        _ => Err(odd()),
+    }
+}
+
+/// Runs a command with what is held, or after asking; its output goes to ours.
+pub(crate) async fn exec(ui: &Ui, exec: Exec, limit: &Limit) -> Result<Event, Failure> {
+    let mut stop = Stop::new()?;
+    let name = exec.wish.secrets.first().map(|wanted| visible(&wanted.secret_name)).unwrap_or_default();
+    let mut answers = call(connect_or_start().await?, Verb::Exec(exec)).await.map_err(broken)?;
+    let Event::Started = decided(ui, &name, &mut answers, limit, &mut stop).await? else { return Err(odd()) };
+    loop {
+        let answer = tokio::select! {
+            answer = answers.next() => answer.map_err(broken)?,
+            // leaving kills the command
+            stopped = stop.signal() => return Err(stopped),
+        };
+        match answer {
+            Some(Answer::Output(output)) => ui.data(&output)?,
+            Some(Answer::ErrorOutput(output)) => ui.error_output(&output),
+            Some(Answer::Event(event)) => match *event {
+                Event::Failed(failure) => return Err(failure.into()),
+                event => return Ok(event),
+            },
+            None => return Err(ended()),
+        }
+    }
+}
+
+/// What the daemon says once it is decided, after showing what it waits for.
+async fn decided(ui: &Ui, name: &str, answers: &mut Answers, limit: &Limit, stop: &mut Stop) -> Result<Event, Failure> {
     let mut waiting_for: Option<String> = None;
     loop {
         let next = async {
             tokio::select! {
-                answer = event(&mut answers) => answer,
+                answer = event(answers) => answer,
                 // leaving takes the question back
                 stopped = stop.signal_or(limit) => Err(stopped),
             }
@@ -142,16 +175,13 @@ pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values,
             Some(what) => ui.waiting(what, "Ctrl-C withdraws the question", next).await?,
             None => next.await?,
         };
-        match heard {
-            Event::Asked { request_id, .. } if request_id.is_empty() => {
-                waiting_for = Some(format!("the approval of {name}"));
-            }
+        waiting_for = match heard {
+            Event::Asked { request_id, .. } if request_id.is_empty() => Some(format!("the approval of {name}")),
             Event::Asked { request_id, .. } => {
-                waiting_for = Some(format!("the approval of {name} (request {})", visible(&request_id)));
+                Some(format!("the approval of {name} (request {})", visible(&request_id)))
             }
-            Event::Revealed { values, .. } => return values.into_iter().next().ok_or_else(odd),
-            _ => return Err(odd()),
-        }
+            decided => return Ok(decided),
+        };
     }
 }
 
@@ -220,8 +250,12 @@ async fn event(answers: &mut Answers) -> Result<Event, Failure> {
             event => Ok(event),
         },
         Some(_) => Err(odd()),
-        None => Err(Failure::new(Exit::Unreachable, "the daemon has ended").with_hint("try again; a new one starts")),
+        None => Err(ended()),
     }
+}
+
+fn ended() -> Failure {
+    Failure::new(Exit::Unreachable, "the daemon has ended").with_hint("try again; a new one starts")
 }
 
 fn broken(error: std::io::Error) -> Failure {

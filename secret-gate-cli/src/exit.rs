@@ -6,30 +6,44 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// It did what it was asked.
-    Done = 0,
+    Done,
     /// It could not, for a reason that has no code of its own.
-    Failed = 1,
+    Failed,
     /// The command line makes no sense.
-    Usage = 2,
+    Usage,
     /// The human said no, or took the approval back.
-    Denied = 3,
+    Denied,
     /// Nobody decided in time.
-    Expired = 4,
+    Expired,
     /// No such secret or field, or several.
-    NotFound = 5,
+    NotFound,
     /// The server can't be reached.
-    Unreachable = 6,
+    Unreachable,
     /// SIGHUP, which a closed terminal sends: 128 + SIGHUP.
-    HungUp = 129,
+    HungUp,
     /// Ctrl-C: 128 + SIGINT, as shells count.
-    Interrupted = 130,
+    Interrupted,
     /// SIGTERM: 128 + SIGTERM.
-    Terminated = 143,
+    Terminated,
+    /// As the command ended that it ran.
+    Child(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Denied => 3,
+            Exit::Expired => 4,
+            Exit::NotFound => 5,
+            Exit::Unreachable => 6,
+            Exit::HungUp => 129,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+            Exit::Child(code) => code,
+        })
     }
 }
 
@@ -50,6 +64,7 @@ mod tests {
             (Exit::HungUp, 129),
             (Exit::Interrupted, 130),
             (Exit::Terminated, 143),
+            (Exit::Child(7), 7),
         ];
         for (exit, code) in codes {
             assert_eq!(ExitCode::from(exit), ExitCode::from(code), "{exit:?}");

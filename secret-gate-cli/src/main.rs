@@ -17,6 +17,7 @@ mod render;
 mod settings;
 mod stop;
 mod ui;
+mod use_it;
 
 use std::alloc::System;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
     let outcome = runtime.block_on(async {
         match cli.command {
             Some(Command::Demo(demo)) => demo.run(*ui).await,
+            Some(Command::Exec(exec)) => use_it::exec(ui, exec).await,
+            Some(Command::Get(get)) => use_it::get(ui, get).await.map(|()| Exit::Done),
+            Some(Command::Read(read)) => use_it::read(ui, read).await.map(|()| Exit::Done),
             Some(Command::Daemon(command)) => command.run(ui).await.map(|()| Exit::Done),
             Some(Command::Grants { format }) => daemon::grants(ui, format).await.map(|()| Exit::Done),
             Some(Command::Revoke { id, .. }) => daemon::revoke(ui, id).await.map(|()| Exit::Done),
@@ -207,6 +211,9 @@ async fn through_daemon(
     };
     print(ui, &values, wanted.field, wanted.format)
 }
+
+/// How often to ask a server that does not report decisions by itself.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 fn machine() -> Option<String> {
     hostname::get().ok().map(|name| name.to_string_lossy().into_owned())

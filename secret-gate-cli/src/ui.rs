@@ -43,6 +43,12 @@ impl Ui {
         out.write_all(data).and_then(|()| out.flush()).map_err(|error| unwritable(&error))
     }
 
+    /// Passes on what a command writes to standard error.
+    pub(crate) fn error_output(&self, output: &[u8]) {
+        let mut err = io::stderr().lock();
+        err.write_all(output).and_then(|()| err.flush()).ok();
+    }
+
     /// Writes a line of the program's own words to standard output, where they are what was asked for.
     pub(crate) fn tell(&self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();

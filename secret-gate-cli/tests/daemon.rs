@@ -1,56 +1,15 @@
 //! Asking through the daemon: once, for as long as it was approved, by one daemon however many start it.
-#![expect(clippy::unwrap_used, reason = "in tests, a failure is a panic")]
 
+mod gated;
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use gated::{Gated, approving};
 use rustix::process::{Pid, Signal, kill_process};
-use secret_gate_core::audit::{AuditEvent, MemoryAudit};
-use secret_gate_core::{Decision, Field, FieldKind, Gate, Item, Keep, MemoryBackend, Outcome, ScriptedApprover, Use};
-use secret_gate_server::Server as GateServer;
+use secret_gate_core::{Decision, Keep, Outcome, ScriptedApprover, Use};
 use serde_json::json;
 use support::{Machine, Reply, Server, accepted, finish, said, send, status};
-
-/// Our own server in this process, with a human who answers by a script.
-struct Gated {
-    url: String,
-    gate: Gate,
-    human: ScriptedApprover,
-    audit: MemoryAudit,
-}
-
-impl Gated {
-    async fn start(human: ScriptedApprover) -> Self {
-        let field = |name: &str, value: &str| Field::new(name, name, FieldKind::concealed(), value);
-        let item = |id: &str, title: &str| {
-            let item = Item::new(id, "v1", title);
-            item.with_field(field("password", "s3cret-value")).with_field(field("user", "ann"))
-        };
-        let vault =
-            MemoryBackend::new().with_vault("v1", "infra").with_item(item("i1", "db")).with_item(item("i2", "web"));
-        let audit = MemoryAudit::new();
-        let gate = Gate::builder(Arc::new(vault), Arc::new(human.clone())).audit(Arc::new(audit.clone())).build();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = GateServer::new(gate.clone(), &url);
-        tokio::spawn(server.serve(listener, std::future::pending()));
-        Self { url, gate, human, audit }
-    }
-
-    fn machine(&self) -> Machine {
-        Machine::new().with("SECRET_GATE_URL", &self.url).with_daemon()
-    }
-
-    fn asked(&self) -> usize {
-        self.audit.events().iter().filter(|event| **event == AuditEvent::Asked).count()
-    }
-}
-
-fn approving(times: usize) -> ScriptedApprover {
-    (0..times).fold(ScriptedApprover::new(), |human, _| human.then(Decision::approve("Ann")))
-}
 
 const ASK: [&str; 6] = ["--secret", "db", "--field", "password", "--reason", "backup"];
 

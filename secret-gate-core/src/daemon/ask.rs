@@ -311,7 +311,8 @@ fn item(name: String, asked: Vec<Name>, values: Values, info: Option<&ReleasedIn
         let field = info?.fields.iter().find(|field| field.label == label)?;
         Some(FieldKind::new(field.kind.clone()))
     };
-    let fields = values.into_iter().map(|(label, value)| HoldingField { kind: kind(&label), label, value: value.0 });
+    let fields =
+        values.into_iter().map(|(label, value)| HoldingField { kind: kind(&label), label, value: Arc::new(value.0) });
     let fields = fields.collect();
     let whole = asked.iter().any(|asked| asked.fields.is_empty());
     let first = asked.first();

@@ -3,6 +3,9 @@
 //! There is no verb that hands over a value which nobody approved for it: [`Verb::Reveal`] does, for an approval that says
 //! so, and nothing else.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{Candidate, FieldInfo, GrantInfo, Revealed, WantedSecret};
@@ -39,6 +42,8 @@ pub enum Verb {
     Request(Wish),
     /// Hand the values over, under an approval that allows it.
     Reveal(Wish),
+    /// Run a command with the values.
+    Exec(Exec),
     /// What is held, without values.
     Grants,
     /// End a grant, here and at the server.
@@ -95,6 +100,79 @@ pub struct Wish {
     pub only_held: bool,
 }
 
+/// A command to run with values.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Exec {
+    /// The approval that covers it; where its use is an exact command, that is what runs.
+    pub wish: Wish,
+    /// The argument vector.
+    pub argv: Vec<OsText>,
+    /// The folder that it runs in.
+    pub working_dir: OsText,
+    /// The caller's environment.
+    pub env: Vec<(OsText, OsText)>,
+    /// The values that it gets.
+    pub inject: Vec<Inject>,
+    /// How long it may run, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// How much output of each stream is passed on, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit: Option<u64>,
+}
+
+/// A value for a command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Inject {
+    /// Which secret of the wish, counted from 0.
+    pub secret: usize,
+    /// The label of the field.
+    pub field: String,
+    /// How it gets there.
+    pub into: Way,
+}
+
+/// How a value gets to a command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "mirrors the protocol")]
+pub enum Way {
+    /// In this environment variable.
+    Variable(String),
+    /// In a pipe whose path stands in this environment variable.
+    File(String),
+    /// On standard input.
+    Stdin,
+}
+
+/// Text of the operating system, which need not be UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[expect(clippy::exhaustive_enums, reason = "mirrors the protocol")]
+pub enum OsText {
+    /// It is UTF-8.
+    Text(String),
+    /// It is not.
+    Bytes(Vec<u8>),
+}
+
+impl From<OsString> for OsText {
+    fn from(text: OsString) -> Self {
+        text.into_string().map_or_else(|text| Self::Bytes(text.into_vec()), Self::Text)
+    }
+}
+
+impl From<OsText> for OsString {
+    fn from(text: OsText) -> Self {
+        match text {
+            OsText::Text(text) => text.into(),
+            OsText::Bytes(bytes) => Self::from_vec(bytes),
+        }
+    }
+}
+
 /// An API key on its way to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -127,6 +205,19 @@ pub enum Event {
         granted: Granted,
         /// For each item, in the order of the call: labels and values.
         values: Vec<std::collections::BTreeMap<String, Revealed>>,
+    },
+    /// The command begins; its output follows, and then [`Event::Exited`].
+    Started,
+    /// The command has ended.
+    Exited {
+        /// Its exit code, as a shell gives it: 128 and the number for a signal, 124 when its time was up.
+        code: i32,
+        /// Whether its time was up.
+        timed_out: bool,
+        /// The streams of which output was dropped, `stdout` and `stderr`.
+        truncated: Vec<String>,
+        /// The labels, `item/field`, of values that it got and that were not redacted.
+        unredacted: Vec<String>,
     },
     /// What is held.
     Grants {

@@ -35,7 +35,7 @@ pub(super) struct HoldingField {
     pub(super) label: String,
     /// `None` where the server did not say; then it is taken for concealed.
     pub(super) kind: Option<FieldKind>,
-    pub(super) value: SecretValue,
+    pub(super) value: Arc<SecretValue>,
 }
 
 /// An approval that is held.
@@ -265,7 +265,8 @@ mod tests {
     use crate::clock::ManualClock;
 
     fn holding(clock: &ManualClock, id: &str, allowed: Use, seconds: u64, once: bool) -> Holding {
-        let field = |label: &str| HoldingField { label: label.into(), kind: None, value: "value".to_owned().into() };
+        let field =
+            |label: &str| HoldingField { label: label.into(), kind: None, value: Arc::new("value".to_owned().into()) };
         Holding {
             server: "https://gate".into(),
             grant: Grant::new(id, allowed, clock.now() + Duration::from_secs(seconds), once),

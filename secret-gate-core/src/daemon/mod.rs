@@ -13,9 +13,13 @@ mod holdings;
 mod paths;
 mod peer;
 mod revoke;
+mod run;
 mod serve;
 
-pub use call::{Call, Event, Failure, FailureKind, Granted, Held, HeldItem, Key, PROTOCOL, Status, Verb, Wish};
+pub use call::{
+    Call, Event, Exec, Failure, FailureKind, Granted, Held, HeldItem, Inject, Key, OsText, PROTOCOL, Status, Verb, Way,
+    Wish,
+};
 pub use client::{Answer, Answers, ConnectError, call};
 pub use harden::harden_process;
 pub use paths::{PlaceError, SocketPath};

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ask::{Asking, Caller, Covered};
 use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
-use super::frame::{Frame, send_message};
+use super::frame::{Frame, Kind, send, send_message};
 use super::holdings::{Found, Holding, Holdings};
 use super::paths::{PlaceError, SocketPath};
 use super::peer::check_caller;
@@ -247,6 +247,10 @@ impl App {
                 let values = covered.found.iter().zip(labels).map(|(found, labels)| values(found, &labels)).collect();
                 Ok(Event::Revealed { granted: Covered::describe(&covered), values })
             }
+            Verb::Exec(exec) => {
+                let covered = self.asking.obtain(&exec.wish, client).await?;
+                super::run::run(exec, &covered, client).await
+            }
             Verb::Grants => {
                 Ok(Event::Grants { grants: self.holdings.all().iter().map(|holding| holding.describe()).collect() })
             }
@@ -323,12 +327,21 @@ impl Drop for UnderWay {
 }
 
 /// The client of one call.
-struct Client {
+pub(super) struct Client {
     writer: Mutex<OwnedWriteHalf>,
 }
 
 impl Client {
-    async fn send(&self, event: &Event) -> io::Result<()> {
+    /// Passes output of a command on, however long the client takes: it may be a person who reads.
+    pub(super) async fn pass_on(&self, kind: Kind, output: &[u8]) -> io::Result<()> {
+        let mut writer = self.writer.lock().await;
+        for piece in output.chunks(64 * 1024) {
+            send(&mut *writer, kind, piece).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn send(&self, event: &Event) -> io::Result<()> {
         let mut writer = self.writer.lock().await;
         // a client that does not listen is left alone
         let sent = tokio::time::timeout(CALL_PATIENCE, send_message(&mut *writer, event)).await;

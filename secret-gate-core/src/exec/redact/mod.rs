@@ -35,7 +35,7 @@ pub const MIN_REDACTED: usize = forms::MIN_FORM;
 /// let shown = redactor.redact(b"curl -H 'Authorization: Bearer correct-horse'");
 /// assert_eq!(shown, b"curl -H 'Authorization: Bearer [redacted:api/token]'");
 /// // base64 of user:correct-horse
-/// assert_eq!(redactor.redact(b"dXNlcjpjb3JyZWN0LWhvcnNl"), b"dXNlcj[redacted:api/token]");
+/// assert_eq!(redactor.redact(b"dXNlcjpjb3JyZWN0LWhvcnNl"), b"dXNlcjp[redacted:api/token]");
 /// # Ok::<(), secret_gate_core::exec::TooShort>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -1,0 +1,162 @@
+//! Using a secret through the daemon: `exec`, `get`, `read`. Each asks for exactly the fields named, and the narrowest use.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use secret_gate_core::daemon::{self as protocol, Event, Inject, Way, Wish};
+use secret_gate_core::exec::resolve;
+use secret_gate_core::wire::WantedSecret;
+use secret_gate_core::{SecretReference, Use};
+
+use crate::cli::{Asking, Exec, Format, Get, Read};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::stop::Limit;
+use crate::ui::{Ui, visible};
+use crate::{daemon, machine, print, settings};
+
+/// Runs a command with fields in its environment.
+pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
+    let Exec { secret, vault, field, env, any, kill_after, shell, asking, command } = exec;
+    let variables = variables(env, field)?;
+    let folder = std::env::current_dir()
+        .map_err(|error| Failure::new(Exit::Failed, format!("the current folder can't be told: {error}")))?;
+    let argv = match shell {
+        Some(line) => vec!["/bin/sh".into(), "-c".into(), line],
+        None => command,
+    };
+    let fields: Vec<String> = variables.values().cloned().collect();
+    let intended_use = if any { Use::any_command() } else { exactly(&argv, folder.clone(), variables.clone()).await? };
+    let (limit, wish) = wish(ui, secret, vault, fields, intended_use, asking)?;
+    let inject =
+        variables.into_iter().map(|(variable, field)| Inject { secret: 0, field, into: Way::Variable(variable) });
+    let call = protocol::Exec {
+        wish,
+        argv: argv.into_iter().map(Into::into).collect(),
+        working_dir: folder.into_os_string().into(),
+        env: std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
+        inject: inject.collect(),
+        timeout_ms: kill_after.and_then(|after| u64::try_from(after.as_millis()).ok()),
+        output_limit: None,
+    };
+    match daemon::exec(ui, call, &limit).await? {
+        Event::Exited { code, timed_out, unredacted, .. } => {
+            if timed_out {
+                ui.warning("the command was killed, since its time was up");
+            }
+            if !unredacted.is_empty() {
+                let labels: Vec<_> = unredacted.iter().map(|label| visible(label)).collect();
+                ui.note(&format!("not redacted, since no secret: {}", labels.join(", ")));
+            }
+            Ok(Exit::Child(u8::try_from(code).unwrap_or(u8::MAX)))
+        }
+        _ => Err(Failure::new(Exit::Failed, "the daemon does not say how the command ended")),
+    }
+}
+
+/// Prints fields of a secret.
+pub(crate) async fn get(ui: &Ui, get: Get) -> Result<(), Failure> {
+    let Get { secret, vault, field, format, asking } = get;
+    let (limit, wish) = wish(ui, secret, vault, field, Use::reveal(), asking)?;
+    let values = daemon::reveal(ui, wish, &limit).await?;
+    print(ui, &values, None, format)
+}
+
+/// Prints the field that a reference names.
+pub(crate) async fn read(ui: &Ui, read: Read) -> Result<(), Failure> {
+    let Read { reference, asking } = read;
+    let usage = |what: String| Failure::new(Exit::Usage, what).with_hint("it looks like op://vault/item/field");
+    let parsed: SecretReference = reference.parse().map_err(|error| usage(format!("{reference}: {error}")))?;
+    let (limit, wish) = wish(ui, parsed.item, Some(parsed.vault), vec![parsed.field], Use::reveal(), asking)?;
+    let values = daemon::reveal(ui, wish, &limit).await?;
+    print(ui, &values, None, Format::Plain)
+}
+
+/// Which variable carries which field. A variable without a field takes the next of `fields`.
+fn variables(env: Vec<String>, fields: Vec<String>) -> Result<BTreeMap<String, String>, Failure> {
+    let usage =
+        |what: String| Failure::new(Exit::Usage, what).with_hint("write --env VAR=LABEL, or --field LABEL --env VAR");
+    let mut fields = fields.into_iter();
+    let mut variables = BTreeMap::new();
+    for text in env {
+        let (variable, field) = match text.split_once('=') {
+            Some((variable, field)) => (variable.to_owned(), field.to_owned()),
+            None => {
+                let field = fields.next().ok_or_else(|| usage(format!("no field is named for the variable {text}")))?;
+                (text, field)
+            }
+        };
+        if let Some(before) = variables.insert(variable.clone(), field) {
+            return Err(usage(format!("the variable {variable} would carry two fields, {before} among them")));
+        }
+    }
+    match fields.next() {
+        Some(field) => Err(usage(format!("no variable is named for the field {field}"))),
+        None => Ok(variables),
+    }
+}
+
+/// The use of running exactly this command.
+async fn exactly(argv: &[OsString], folder: PathBuf, env: BTreeMap<String, String>) -> Result<Use, Failure> {
+    let text = |argument: &OsString| argument.clone().into_string();
+    let argv: Result<Vec<String>, OsString> = argv.iter().map(text).collect();
+    let argv = argv.map_err(|_| {
+        Failure::new(Exit::Usage, "an argument of the command is no text, so it can't be shown to a human")
+            .with_hint("ask for any command instead, with --any")
+    })?;
+    // reads and hashes the program
+    let path = std::env::var_os("PATH");
+    let resolved = tokio::task::spawn_blocking(move || resolve(&argv, &folder, path.as_deref(), env)).await;
+    let resolved = resolved.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let exactly = Use::command(resolved.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?);
+    exactly.check().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    Ok(exactly)
+}
+
+fn wish(
+    ui: &Ui,
+    secret: String,
+    vault: Option<String>,
+    fields: Vec<String>,
+    intended_use: Use,
+    asking: Asking,
+) -> Result<(Limit, Wish), Failure> {
+    let Asking { reason, server, keep, timeout } = asking;
+    let config = Config::read(&Config::path().unwrap_or_default())?;
+    let keep = keep.unwrap_or_else(|| config.cache_ttl());
+    let wish = Wish {
+        secrets: vec![WantedSecret {
+            secret_name: secret,
+            vault,
+            fields: Some(fields).filter(|fields| !fields.is_empty()),
+        }],
+        intended_use,
+        duration: Some(humantime::format_duration(keep).to_string().replace(' ', "")),
+        machine: machine(),
+        working_dir: crate::working_dir(),
+        reason: Some(reason),
+        ..settings(server, config)?.wish(crate::POLL_INTERVAL, ui)
+    };
+    Ok((Limit::of(timeout), wish))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_variable_has_a_field() {
+        let read = |env: &[&str], fields: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            variables(owned(env), owned(fields))
+                .map(|all| all.into_iter().map(|(a, b)| format!("{a}={b}")).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&["A=one", "B=two=2"], &[]).unwrap(), ["A=one", "B=two=2"]);
+        assert_eq!(read(&["A", "C=three", "B"], &["one", "two"]).unwrap(), ["A=one", "B=two", "C=three"]);
+        for (env, fields) in [(&["A"][..], &[][..]), (&["A=one"], &["two"]), (&["A=one", "A=two"], &[])] {
+            assert_eq!(read(env, fields).unwrap_err().exit, Exit::Usage, "{env:?} {fields:?}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Running a command with what is held.
+
+use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::select_all;
+
+use super::ask::{Caller as _, Covered};
+use super::call::{Event, Exec, Failure, FailureKind, Inject, Way};
+use super::frame::Kind;
+use super::holdings::{Found, HoldingField};
+use super::serve::Client;
+use crate::exec::{self, Command, Delivery, Ended, ExecError, Exit, Injection, Output, StreamName};
+use crate::{FieldKind, Scope, SecretValue, otp};
+
+/// Kinds of fields whose values may be seen: user names, hosts, addresses.
+const VISIBLE: [&str; 3] = ["STRING", "URL", "EMAIL"];
+
+/// Runs the command; its output goes to the client as it comes, and when an approval is taken back meanwhile it is killed.
+pub(super) async fn run(exec: Exec, covered: &Covered, client: &Client) -> Result<Event, Failure> {
+    let Exec { wish, argv, working_dir, env, inject, timeout_ms, output_limit } = exec;
+    let injections = inject.iter().map(|inject| injection(inject, covered, &wish)).collect::<Result<Vec<_>, _>>()?;
+    let mut command = Command::new(argv.into_iter().map(OsString::from), OsString::from(working_dir))
+        .env(env.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
+    match wish.intended_use.exec {
+        Some(Scope::Any) => {}
+        Some(Scope::Exact(exact)) => command = command.exactly(exact),
+        None => return Err(Failure::new(FailureKind::Invalid, "the approval that is wanted is not for a command")),
+    }
+    if let Some(timeout) = timeout_ms {
+        command = command.timeout(Duration::from_millis(timeout));
+    }
+    if let Some(limit) = output_limit {
+        command = command.output_limit(limit);
+    }
+    client.hear(&Event::Started).await;
+    let holdings = covered.found.iter().map(|found| &found.holding);
+    let revoked: Vec<_> = holdings.map(|holding| Box::pin(holding.revoked.cancelled())).collect();
+    if revoked.is_empty() {
+        return Err(Failure::new(FailureKind::Invalid, "no secret is named"));
+    }
+    let cancel = async { drop(select_all(revoked).await) };
+    let exit = exec::run(command, &injections, &mut PassOn(client), cancel).await.map_err(failure)?;
+    if exit.ended == Ended::Cancelled {
+        return Err(Failure::new(FailureKind::Denied, "the approval was taken back; the command was killed"));
+    }
+    let (code, timed_out) = (exit.code(), exit.ended == Ended::TimedOut);
+    let Exit { truncated, unredacted, .. } = exit;
+    Ok(Event::Exited { code, timed_out, truncated: truncated.iter().map(ToString::to_string).collect(), unredacted })
+}
+
+fn injection(inject: &Inject, covered: &Covered, wish: &super::Wish) -> Result<Injection, Failure> {
+    let Inject { secret, field: label, into } = inject;
+    let wanted = wish.secrets.get(*secret).and_then(|wanted| wanted.fields.as_deref()).unwrap_or_default();
+    let item = covered.found.get(*secret).and_then(Found::item);
+    let item = item.ok_or_else(|| Failure::new(FailureKind::Invalid, "a value of no secret is wanted"))?;
+    let may_have = wanted.is_empty() || wanted.contains(label);
+    let Some(field) = item.field(label).filter(|_| may_have) else {
+        let labels = item.fields.iter().map(|field| field.label.clone()).collect();
+        let message = format!("{} has no field {label}", item.title);
+        return Err(Failure { fields: labels, ..Failure::new(FailureKind::UnknownField, message) });
+    };
+    let way = match into {
+        Way::Variable(name) => Delivery::Variable(name.clone()),
+        Way::File(name) => Delivery::File(name.clone()),
+        Way::Stdin => Delivery::Stdin,
+    };
+    let injection = Injection::new(format!("{}/{label}", item.title), value(field)?, way);
+    let may_be_seen = field.kind.as_ref().is_some_and(|kind| VISIBLE.contains(&kind.as_str()));
+    Ok(if may_be_seen { injection.visible() } else { injection })
+}
+
+/// What the command gets of a field: its value, or of a seed the code that is valid now.
+fn value(field: &HoldingField) -> Result<Arc<SecretValue>, Failure> {
+    let is_seed =
+        field.kind.as_ref().is_some_and(|kind| *kind == FieldKind::one_time_password() || kind.as_str() == "TOTP");
+    if !is_seed {
+        return Ok(Arc::clone(&field.value));
+    }
+    let code = otp::current_code(&field.value);
+    let code =
+        code.ok_or_else(|| Failure::new(FailureKind::Failed, format!("{} is no seed of one-time codes", field.label)))?;
+    Ok(Arc::new(code))
+}
+
+fn failure(error: ExecError) -> Failure {
+    let kind = match error {
+        ExecError::Output(_) | ExecError::Lost => FailureKind::Failed,
+        _ => FailureKind::Invalid,
+    };
+    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    Failure::new(kind, causes.last().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
+}
+
+/// Sends the output of a command to the client of the call.
+struct PassOn<'a>(&'a Client);
+
+#[async_trait]
+impl Output for PassOn<'_> {
+    async fn write(&mut self, stream: StreamName, bytes: &[u8]) -> io::Result<()> {
+        let kind = match stream {
+            StreamName::Stdout => Kind::Output,
+            StreamName::Stderr => Kind::ErrorOutput,
+        };
+        self.0.pass_on(kind, bytes).await
+    }
+
+    // the result says it
+    async fn truncated(&mut self, _: StreamName, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
