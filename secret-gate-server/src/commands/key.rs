@@ -15,9 +15,10 @@ const PREFIX: &str = "sgk_";
 
 const NEW_EXAMPLES: &str = "\
 Examples:
-  secret-gate-server key new ci --file keys > ci.key    a key for `ci`, into a file of its own
-  secret-gate-server key new build-vm-3 --broker        one that you vouch for
-  secret-gate-server key new ci                         without a file: tells the line to add
+  (umask 077; secret-gate-server key new ci --file keys > ci.key)
+                                                   a key for `ci`, in a file that you alone can read
+  secret-gate-server key new build-vm-3 --broker   one that you vouch for
+  secret-gate-server key new ci                    without a file: tells the line to add
 
 The key is printed once and kept nowhere; the file of the keys holds its hash. A running server
 reads that file again by itself.";
@@ -49,7 +50,7 @@ pub(crate) enum Key {
 /// A key to make.
 #[derive(Debug, Args)]
 pub(crate) struct New {
-    /// Whose key it is, as approval messages name them: 1 to 64 of A-Z a-z 0-9 . _ -
+    /// Whose key it is, as approval messages name them: 1 to 64 of A-Z a-z 0-9 . _ -, and no address
     name: String,
     /// Vouch for them: the agent behind it can read neither the key nor the process that holds it
     #[arg(long)]
@@ -152,7 +153,7 @@ fn random_key() -> Result<SecretValue, Failure> {
 fn told(error: EditError, path: &Path, name: &str) -> Failure {
     let file = path.display();
     match error {
-        EditError::Name => {
+        EditError::Name | EditError::Misleading => {
             Failure::usage(format!("{name:?} can't be the name of a key: {error}"), "choose another name")
         }
         EditError::Taken { .. } => Failure::new(
@@ -164,6 +165,14 @@ fn told(error: EditError, path: &Path, name: &str) -> Failure {
             "`secret-gate-server key list` has the names",
         ),
         EditError::Keys(error) => unusable(&error, path),
+        EditError::DanglingLink => Failure::new(
+            format!("{file} is unchanged: {error}"),
+            "make the file that it leads to, or remove the link; or name the file itself",
+        ),
+        EditError::Locked { .. } => Failure::new(
+            format!("{file} is unchanged: {error}"),
+            "another `secret-gate-server key` hangs: see who holds the lock (`fuser` on that file), end it, and try again",
+        ),
         EditError::Unwritable(error) => {
             let hint = match error.kind() {
                 ErrorKind::NotFound => "make its folder first",
@@ -187,6 +196,13 @@ pub(super) fn keys_hint(error: &KeysError) -> &'static str {
         KeysError::Unreadable(error) if error.kind() == ErrorKind::NotFound => {
             "correct API_KEYS_FILE or --file, or make the file: secret-gate-server key new NAME"
         }
+        KeysError::OtherOwner { .. } => {
+            "give it to root or to the server's user (chown), or do this as the server's user"
+        }
+        KeysError::FolderOfOthers { .. } => {
+            "give that folder to root or to the server's user (chown), and take from others the right to write it: chmod go-w"
+        }
+        KeysError::NotAFile => "name a text file",
         KeysError::Unreadable(_) => "let the server's user read it; it is a text file",
         KeysError::WritableByOthers { .. } => "take their right to write: chmod go-w",
         _ => "correct the line, or remove it",

@@ -1,8 +1,9 @@
 //! The file of the API keys that may ask: reading it, and following it while the server runs.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -10,13 +11,16 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::access;
+
 /// The longest file that is read, in bytes; room for some ten thousand keys.
 const LONGEST_FILE: u64 = 1024 * 1024;
 
 /// A file of lines `name sha256-of-key [broker]`, read again whenever it changes.
 ///
 /// A file that can't be read or understood lets nobody in until it is mended, so that a slip of the pen never brings a
-/// revoked key back. Nor does one that others may write: whoever can add a line can let themselves in.
+/// revoked key back. Nor does one that others may write or replace, it or its folder: whoever can add a line can let
+/// themselves in.
 #[derive(Debug)]
 pub struct KeysFile {
     path: PathBuf,
@@ -34,6 +38,8 @@ struct Loaded {
 struct Stamp {
     modified: Option<SystemTime>,
     len: u64,
+    /// Moves with each change, and can't be set back as the time of modification can.
+    changed: (i64, i64),
     inode: u64,
     mode: u32,
 }
@@ -80,6 +86,30 @@ pub enum KeysError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It belongs neither to root nor to the user of this process.
+    #[error("it belongs to another user (uid {uid}), who can let themselves in")]
+    #[non_exhaustive]
+    OtherOwner {
+        /// Whose it is.
+        uid: u32,
+    },
+    /// Somebody else can put another file in its place.
+    #[error(
+        "others may write its folder {} (uid {uid}, its mode is {mode:03o}), and so put another file in its place",
+        .folder.display()
+    )]
+    #[non_exhaustive]
+    FolderOfOthers {
+        /// The folder, of the file or of a link that leads to it.
+        folder: PathBuf,
+        /// Whose it is.
+        uid: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a folder, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotAFile,
     /// It is longer than 1 MiB.
     #[error("it is longer than 1 MiB")]
     TooLong,
@@ -135,14 +165,13 @@ impl KeysFile {
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {
-    #[cfg(unix)]
-    let (inode, mode) = {
-        use std::os::unix::fs::MetadataExt as _;
-        (metadata.ino(), metadata.mode())
-    };
-    #[cfg(not(unix))]
-    let (inode, mode) = (0, 0);
-    Stamp { modified: metadata.modified().ok(), len: metadata.len(), inode, mode }
+    Stamp {
+        modified: metadata.modified().ok(),
+        len: metadata.len(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        inode: metadata.ino(),
+        mode: metadata.mode(),
+    }
 }
 
 fn load(path: &Path) -> Result<(Stamp, Arc<[Key]>), KeysError> {
@@ -152,16 +181,7 @@ fn load(path: &Path) -> Result<(Stamp, Arc<[Key]>), KeysError> {
 
 /// Reads the file's text, and what it was before: a change in between is then seen as one the next time.
 pub(super) fn read(path: &Path) -> Result<(Metadata, String), KeysError> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    #[cfg(unix)]
-    {
-        const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
-        let mode = std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777;
-        if mode & GROUP_OR_OTHERS_WRITE != 0 {
-            return Err(KeysError::WritableByOthers { mode });
-        }
-    }
+    let (file, metadata) = access::open(path)?;
     let mut text = String::new();
     file.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LONGEST_FILE { Err(KeysError::TooLong) } else { Ok((metadata, text)) }
@@ -202,6 +222,9 @@ fn parse_line(content: &str, line: usize) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn line(name: &str, key: &str) -> String {
@@ -225,14 +248,12 @@ mod tests {
         assert!(KeysFile::open(&path).unwrap().names().is_empty());
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_keys_file_that_others_may_write_lets_nobody_in() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         std::fs::write(&path, line("ci", "k1")).unwrap();
-        let chmod = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let chmod = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         chmod(0o644);
         let keys = KeysFile::open(&path).unwrap();
         assert!(keys.find("k1").is_some());
@@ -244,5 +265,92 @@ mod tests {
         }
         chmod(0o600);
         assert!(keys.find("k1").is_some());
+    }
+
+    fn written(folder: &Path) -> PathBuf {
+        let path = folder.join("keys");
+        std::fs::write(&path, line("ci", "k1")).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_keys_file_that_others_may_replace_lets_nobody_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path());
+        let keys = KeysFile::open(&path).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let chmod = |folder: &Path, mode| std::fs::set_permissions(folder, Permissions::from_mode(mode)).unwrap();
+        for mode in [0o777, 0o770, 0o702] {
+            for open in [folder.path(), elsewhere.path()] {
+                chmod(open, mode);
+                let error = KeysFile::open(&link).unwrap_err().to_string();
+                assert!(error.contains(&format!("{mode:o}")) && error.contains(open.to_str().unwrap()), "{error}");
+                chmod(open, 0o700);
+                KeysFile::open(&link).unwrap();
+            }
+        }
+        // whoever moves another file in while it runs
+        chmod(folder.path(), 0o777);
+        std::fs::write(folder.path().join("theirs"), line("mallory", "k2")).unwrap();
+        std::fs::rename(folder.path().join("theirs"), &path).unwrap();
+        assert!(keys.find("k2").is_none() && keys.find("k1").is_none());
+        // a sticky one is like /tmp
+        chmod(folder.path(), 0o1777);
+        KeysFile::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_keys_file_or_folder_of_another_user_lets_nobody_in() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can give a file away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path());
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        assert!(matches!(KeysFile::open(&path), Err(KeysError::OtherOwner { uid: 65534 })));
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(65534), None).unwrap();
+        assert!(matches!(KeysFile::open(&path), Err(KeysError::FolderOfOthers { uid: 65534, .. })));
+    }
+
+    #[test]
+    fn nothing_but_a_file_is_read_and_nobody_waits_for_a_pipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path());
+        let keys = KeysFile::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().unwrap();
+        assert!(made.success());
+        let (done, waiting) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let found = keys.find("k1").is_some();
+            done.send((found, KeysFile::open(&path))).unwrap();
+        });
+        let (found, opened) = waiting.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+        assert!(!found && matches!(opened, Err(KeysError::NotAFile)), "{opened:?}");
+        assert!(matches!(KeysFile::open(folder.path()), Err(KeysError::NotAFile)));
+    }
+
+    #[test]
+    fn a_change_in_place_that_hides_itself_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path());
+        let keys = KeysFile::open(&path).unwrap();
+        let before = std::fs::metadata(&path).unwrap();
+        let mut after = before.clone();
+        // the clock of a file system may stand for some milliseconds
+        while after.ctime_nsec() == before.ctime_nsec() && after.ctime() == before.ctime() {
+            std::fs::write(&path, line("ci", "k2")).unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(before.modified().unwrap()).unwrap();
+            after = std::fs::metadata(&path).unwrap();
+        }
+        assert_eq!(
+            (after.modified().unwrap(), after.len(), after.ino()),
+            (before.modified().unwrap(), before.len(), before.ino())
+        );
+        assert!(keys.find("k1").is_none() && keys.find("k2").is_some());
     }
 }

@@ -1,9 +1,10 @@
 //! Who asks: API keys, and the address behind trusted proxies.
 
+mod access;
 mod edit;
 mod keys;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
@@ -45,13 +46,18 @@ impl Identity {
         Ok(requester.at(self.address(headers, peer).to_string()))
     }
 
+    /// Whether this is the address of a trusted proxy.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+
     /// The peer's address; behind trusted proxies the last address in `X-Forwarded-For` that is not one of theirs.
     fn address(&self, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
-        let trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
         let mut address = peer.ip().to_canonical();
         let forwarded: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
         for hop in forwarded.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
-            if !trusted(&address) {
+            if !self.trusts(address) {
                 break;
             }
             // whatever stands before something unreadable could be made up
@@ -63,6 +69,10 @@ impl Identity {
 }
 
 fn parse_hop(text: &str) -> Option<IpAddr> {
+    // some proxies write an IPv6 address in brackets, with or without a port
+    if let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        return inner.parse::<Ipv6Addr>().ok().map(|address| address.to_canonical());
+    }
     let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|with_port| with_port.ip()));
     address.ok().map(|address| address.to_canonical())
 }
@@ -103,6 +113,10 @@ mod tests {
         assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
         assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6", "203.0.113.9"]), "203.0.113.9");
         assert_eq!(address(&["10.0.0.0/8"], "::ffff:10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
+        for odd in ["[10.1.1.1]", "[2001:db8::1", "2001:db8::1]", "[[::1]]", "[]", "["] {
+            assert_eq!(address(&["10.0.0.0/8"], "10.0.0.1", &[odd]), "10.0.0.1", "{odd}");
+        }
     }
 
     #[test]
