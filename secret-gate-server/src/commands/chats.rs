@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use secret_gate_core::approver::telegram::{ChatKind, Contact, ProbeError, TelegramProbe};
+use secret_gate_core::approver::telegram::{ChatKind, Contact, Heard, ProbeError, TelegramProbe};
 use secret_gate_server::config::BotConfig;
 
 use super::failure::Failure;
@@ -16,7 +16,8 @@ Examples:
   secret-gate-server chats --once >> .env
 
 Needs TELEGRAM_BOT_TOKEN or TELEGRAM_BOT_TOKEN_FILE alone (and TELEGRAM_API_URL where that is set).
-Stop the server first: only one program can listen to a bot.";
+Stop the server first: only one program can listen to a bot. Ends when somebody presses a button
+under a question: the press is left to the server, which hears it once it is started.";
 
 /// Between attempts while Telegram is away, and after answers that come at once.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -47,12 +48,18 @@ impl Chats {
         loop {
             let began = Instant::now();
             match probe.listen(offset).await {
-                Ok((contacts, next)) => {
+                Ok(Heard { contacts, next, pressed, .. }) => {
                     offset = next;
                     for contact in &contacts {
                         if seen.tell(contact)? && self.once {
                             return Ok(());
                         }
+                    }
+                    if pressed {
+                        return Err(Failure::new(
+                            "a button was pressed, which only the server can hear",
+                            "start the server, which hears it; Telegram keeps the press for a day",
+                        ));
                     }
                     if contacts.is_empty() && began.elapsed() < SHORT_POLL {
                         tokio::time::sleep(PAUSE).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 
-use super::support::{ANN, Ended, Environment, PATIENCE};
+use super::support::{self, ANN, Ended, Environment, PATIENCE, World};
 use super::{GROUP, assert_failed, run, spawn};
 
 /// `chats`, running.
@@ -73,6 +73,29 @@ async fn chats_tells_each_chat_and_person_once() {
         ended.stderr.contains("@gate_double_bot") && ended.stderr.contains("hint: stop the server first"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn a_press_while_chats_listens_reaches_the_server_that_is_started_then() {
+    let world = World::start().await;
+    let asked = world.ask_for_db().await;
+    let World { connect, telegram, server, .. } = world;
+    server.kill().await;
+    telegram.clear_calls();
+    let mut chats = Chats::start(&telegram, &[]);
+    telegram.wait_call(|call| call.method == "getUpdates").await.unwrap();
+    let press = telegram.press(asked.message.message_id, "Approve", ANN).await.unwrap();
+    // who presses is heard, too
+    assert_eq!(chats.lines::<4>().await[1..], ["TELEGRAM_CHAT_ID=42", "# Ann", "TELEGRAM_APPROVER_IDS=42"]);
+    let ended = chats.ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("error: a button was pressed") && ended.stderr.contains("start the server"),
+        "{ended:?}"
+    );
+
+    let _server = support::server(&connect, &telegram, |_| {}).await;
+    assert!(!telegram.wait_answer(&press).await.unwrap().text.is_empty(), "the server answers it");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ use crate::sync::lock;
 
 pub use api::ChatKind;
 pub use builder::{TelegramBuilder, TelegramError};
-pub use probe::{BotAccount, Contact, ProbeError, SeenChat, SeenUser, TelegramProbe};
+pub use probe::{BotAccount, Contact, Heard, ProbeError, SeenChat, SeenUser, TelegramProbe};
 
 /// Asks in a Telegram chat.
 ///

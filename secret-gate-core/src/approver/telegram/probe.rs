@@ -19,6 +19,12 @@ use crate::approver::message;
 /// The longest name that is shown, in UTF-16 code units. Telegram's own are shorter.
 const NAME_ROOM: usize = 200;
 
+/// A press of a button under a message.
+const PRESS: &str = "callback_query";
+
+/// What is listened to. Presses too: Telegram keeps nothing that the last one to listen did not ask for.
+const KINDS: [&str; 4] = ["message", "channel_post", "my_chat_member", PRESS];
+
 /// Looks at a Telegram bot: who it is, where it may write, who writes to it.
 ///
 /// ```no_run
@@ -78,6 +84,18 @@ pub struct Contact {
     pub chat: SeenChat,
     /// By whom; nobody in a channel.
     pub by: Option<SeenUser>,
+}
+
+/// What reached the bot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heard {
+    /// Who wrote, pressed or added the bot, in their order.
+    pub contacts: Vec<Contact>,
+    /// The offset for the next call.
+    pub next: i64,
+    /// Whether somebody pressed a button. The press and what came after it stay with Telegram until a server hears them.
+    pub pressed: bool,
 }
 
 /// Why Telegram did not tell. No message holds the token.
@@ -179,26 +197,24 @@ impl TelegramProbe {
         }
     }
 
-    /// What reached the bot since `offset`: messages, posts in channels, and being added to a chat (`getUpdates`). Waits
-    /// for the first for up to 50 s. Returns it with the offset for the next call, which tells Telegram to forget what
-    /// was heard.
+    /// What reached the bot since `offset`: messages, posts in channels, presses, and being added to a chat
+    /// (`getUpdates`). Waits for the first for up to 50 s. Calling it with the offset that it returns tells Telegram to
+    /// forget what was heard, up to the first press: presses are for the server alone, and none is lost to it.
     ///
-    /// A server that polls the bot loses its poll to this one, and with it every press until its next.
+    /// A server that polls the bot loses its poll to this one, and hears no press until its next.
     ///
     /// # Errors
     /// [`ProbeError::OtherPoller`] or [`ProbeError::Webhook`] when somebody else hears it; otherwise when Telegram does
     /// not say.
-    pub async fn listen(&self, offset: i64) -> Result<(Vec<Contact>, i64), ProbeError> {
-        let call = GetUpdates {
-            offset,
-            timeout: self.pace.poll.as_secs(),
-            allowed_updates: ["message", "channel_post", "my_chat_member"],
-        };
+    pub async fn listen(&self, offset: i64) -> Result<Heard, ProbeError> {
+        let call = GetUpdates { offset, timeout: self.pace.poll.as_secs(), allowed_updates: KINDS };
         let answer = JsonRequest::new(self.polls.clone(), call).await.map_err(|error| self.failure(&error))?;
         let updates = answer.as_array().ok_or_else(foreign)?;
-        let ids = updates.iter().filter_map(|update| update.get("update_id").and_then(Value::as_i64));
-        let next = ids.max().map_or(offset, |newest| newest.saturating_add(1));
-        Ok((updates.iter().filter_map(contact).collect(), next))
+        let id = |update: &Value| update.get("update_id").and_then(Value::as_i64);
+        let press = updates.iter().filter(|update| update.get(PRESS).is_some()).filter_map(id).min();
+        let newest = updates.iter().filter_map(id).max();
+        let next = press.or_else(|| newest.map(|newest| newest.saturating_add(1))).unwrap_or(offset);
+        Ok(Heard { contacts: updates.iter().filter_map(contact).collect(), next, pressed: press.is_some() })
     }
 
     async fn call<P>(&self, payload: P) -> Result<Value, ProbeError>
@@ -262,7 +278,7 @@ call!(GetWebhookInfo {});
 call!(GetChat { chat_id: i64 });
 call!(GetChatMember { chat_id: i64, user_id: u64 });
 call!(SendChatAction { chat_id: i64, action: &'static str });
-call!(GetUpdates { offset: i64, timeout: u64, allowed_updates: [&'static str; 3] });
+call!(GetUpdates { offset: i64, timeout: u64, allowed_updates: [&'static str; 4] });
 
 fn foreign() -> ProbeError {
     ProbeError::Unreachable("the answer was not the Bot API's; check its URL".to_owned())
@@ -276,13 +292,13 @@ fn names_no_member(text: &str) -> bool {
 }
 
 fn contact(update: &Value) -> Option<Contact> {
-    let kinds = ["message", "channel_post", "my_chat_member"];
-    let what = kinds.iter().find_map(|kind| update.get(kind))?;
+    let what = KINDS.iter().find_map(|kind| update.get(kind))?;
     let status = what.pointer("/new_chat_member/status").and_then(Value::as_str);
     if matches!(status, Some("left" | "kicked")) {
         return None;
     }
-    Some(Contact { chat: chat(what.get("chat")?)?, by: what.get("from").and_then(user) })
+    let place = what.get("chat").or_else(|| what.pointer("/message/chat"))?;
+    Some(Contact { chat: chat(place)?, by: what.get("from").and_then(user) })
 }
 
 fn chat(chat: &Value) -> Option<SeenChat> {

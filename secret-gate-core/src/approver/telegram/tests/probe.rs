@@ -61,7 +61,8 @@ async fn who_writes_is_heard_once_and_names_hide_nothing() {
     for odd in [json!({"message": 7}), json!({"message": {"chat": {"id": "x", "type": "group"}}}), json!({})] {
         telegram.push_update(odd);
     }
-    let (heard, next) = probe.listen(0).await.unwrap();
+    let Heard { contacts: heard, next, pressed } = probe.listen(0).await.unwrap();
+    assert!(!pressed);
     let seen: Vec<_> = heard.iter().map(|contact| (contact.chat.id, contact.by.as_ref().map(|by| by.id))).collect();
     assert_eq!(seen, [(ANN, Some(42)), (GROUP, Some(43)), (-9, None)]);
     let title = &heard[2].chat.title;
@@ -72,7 +73,33 @@ async fn who_writes_is_heard_once_and_names_hide_nothing() {
         waiting.await.unwrap();
         telegram.say(GROUP, 43, "again");
     });
-    assert_eq!(again.unwrap().0.len(), 1, "what was heard is not heard again");
+    assert_eq!(again.unwrap().contacts.len(), 1, "what was heard is not heard again");
+}
+
+#[tokio::test]
+async fn a_press_is_seen_and_left_to_the_server() {
+    let telegram = double().await;
+    let probe = probe(&telegram);
+    telegram.say(ANN, ANN, "before");
+    let chat = json!({"id": GROUP, "type": "supergroup", "title": "Operations"});
+    let bob = json!({"id": 43, "is_bot": false, "first_name": "Bob"});
+    let message = json!({"message_id": 1, "date": 0, "chat": chat});
+    // asks for presses as well: the last one to listen says what Telegram keeps
+    probe.listen(0).await.unwrap();
+    let press =
+        json!({"callback_query": {"id": "7", "from": bob, "message": message, "chat_instance": "1", "data": "x"}});
+    telegram.push_update(press.clone());
+    telegram.say(ANN, ANN, "after");
+    telegram.push_update(press);
+    let first = probe.listen(0).await.unwrap();
+    let chats: Vec<_> = first.contacts.iter().map(|contact| contact.chat.id).collect();
+    assert_eq!((chats, first.pressed), (vec![ANN, GROUP, ANN, GROUP], true));
+    assert_eq!(first.contacts[1].by.as_ref().unwrap().id, 43);
+    for _ in 0..2 {
+        // what came before is forgotten, nothing else ever is
+        let again = probe.listen(first.next).await.unwrap();
+        assert_eq!((again.contacts.len(), again.next, again.pressed), (3, first.next, true));
+    }
 }
 
 #[tokio::test]
