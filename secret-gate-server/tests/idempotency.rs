@@ -23,7 +23,16 @@ use support::{ANN, Answer, Http, PASSWORD, PATIENCE, World, login};
 
 const BODY: &str = r#"{"secret_name":"db","reason":"migrate"}"#;
 
+/// As long as it must be without an API key.
+fn long(key: &str) -> String {
+    format!("{key}-7d1f0c52b3a94e68")
+}
+
 async fn post(http: &Http, key: &str, body: &str) -> Answer {
+    post_raw(http, &long(key), body).await
+}
+
+async fn post_raw(http: &Http, key: &str, body: &str) -> Answer {
     let call = http.call(Method::POST, "/request").header("Idempotency-Key", key);
     http.send(call.body(body.to_owned())).await
 }
@@ -37,7 +46,7 @@ fn assert_accepted_like(answer: &Answer, first: &Answer) {
 async fn send(world: &World, key: Option<&str>) -> TcpStream {
     let address = world.server.url.trim_start_matches("http://");
     let mut wire = TcpStream::connect(address).await.unwrap();
-    let key = key.map_or(String::new(), |key| format!("Idempotency-Key: {key}\r\n"));
+    let key = key.map_or(String::new(), |key| format!("Idempotency-Key: {}\r\n", long(key)));
     let length = BODY.len();
     let call = format!("POST /request HTTP/1.1\r\nHost: {address}\r\n{key}Content-Length: {length}\r\n\r\n{BODY}");
     wire.write_all(call.as_bytes()).await.unwrap();
@@ -239,53 +248,87 @@ async fn a_failure_is_not_remembered() {
 #[tokio::test]
 async fn keys_have_a_form() {
     let world = World::start().await;
-    let long = |length: usize| "k".repeat(length).into_bytes();
-    for bad in
-        [Vec::new(), b"a b".to_vec(), b"a\tb".to_vec(), "schlüssel".into(), b"\xff".to_vec(), long(256), long(9000)]
-    {
+    let bytes = |length: usize| "k".repeat(length).into_bytes();
+    for bad in [
+        Vec::new(),
+        b"a b and fifteen more".to_vec(),
+        b"a\tb and fifteen more".to_vec(),
+        "ein langer schlüssel".into(),
+        b"\xff and fifteen more".to_vec(),
+        bytes(256),
+        bytes(9000),
+    ] {
         let value = HeaderValue::from_bytes(&bad).unwrap();
         let call = world.http.call(Method::POST, "/request").header("Idempotency-Key", value);
         let answer = world.http.send(call.body(BODY)).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_idempotency_key"), "{bad:?}: {answer:?}");
     }
-    let twice = world.http.call(Method::POST, "/request").header("Idempotency-Key", "k").header("idempotency-key", "k");
+    let key = long("k");
+    let twice =
+        world.http.call(Method::POST, "/request").header("Idempotency-Key", &key).header("idempotency-key", &key);
     let answer = world.http.send(twice.body(BODY)).await;
     assert_eq!((answer.status, answer.code()), (400, "invalid_idempotency_key"), "{answer:?}");
     assert!(world.telegram.messages().is_empty());
 
-    for (number, good) in ["!", "~", &"k".repeat(255), "\"k\"", "a,b;c=d"].into_iter().enumerate() {
-        let first = post(&world.http, good, BODY).await;
-        assert_accepted_like(&post(&world.http, good, BODY).await, &first);
+    let good =
+        ["!".repeat(16), "~".repeat(16), "k".repeat(255), format!("\"{key}\""), "a,b;c=d,e;f=g,h;i=j".to_owned()];
+    for (number, good) in good.iter().enumerate() {
+        let first = post_raw(&world.http, good, BODY).await;
+        assert_accepted_like(&post_raw(&world.http, good, BODY).await, &first);
         assert_eq!(world.telegram.messages().len(), number + 1, "{good}");
     }
     let header = &Server::openapi()["paths"]["/request"]["post"]["parameters"][0];
     assert_eq!((&header["name"], &header["in"]), (&json!("Idempotency-Key"), &json!("header")));
-    assert_eq!((&header["required"], &header["schema"]["maxLength"]), (&json!(false), &json!(255)));
+    assert_eq!((&header["schema"]["minLength"], &header["schema"]["maxLength"]), (&json!(16), &json!(255)));
+    assert_eq!(header["required"], json!(false));
+}
+
+/// Whoever has the same address could otherwise try the names that people give to such calls.
+#[tokio::test]
+async fn without_an_api_key_a_key_that_is_easily_guessed_is_refused() {
+    let world = World::start().await;
+    for short in ["k", "deploy-42", &"k".repeat(15)] {
+        for _ in 0..2 {
+            let answer = post_raw(&world.http, short, BODY).await;
+            assert_eq!((answer.status, answer.code()), (400, "invalid_idempotency_key"), "{short}: {answer:?}");
+            let why = answer.body["message"].as_str().unwrap();
+            assert!(why.contains("16 characters") && why.contains("guesses"), "{why}");
+        }
+    }
+    assert!(world.telegram.messages().is_empty());
 }
 
 #[tokio::test]
-async fn a_call_sent_again_counts_as_a_call_but_not_as_a_question() {
+async fn a_call_sent_again_counts_neither_as_a_call_nor_as_a_question() {
     let world = World::with(|env| {
-        env.insert("MAX_REQUESTS_PER_MINUTE".into(), "6".into());
+        env.insert("MAX_REQUESTS_PER_MINUTE".into(), "3".into());
         env.insert("MAX_PENDING_PER_REQUESTER".into(), "1".into());
     })
     .await;
     let first = post(&world.http, "k1", BODY).await;
-    assert_accepted_like(&post(&world.http, "k1", BODY).await, &first);
+    for _ in 0..10 {
+        assert_accepted_like(&post(&world.http, "k1", BODY).await, &first);
+    }
     assert_eq!(post(&world.http, "k2", BODY).await.status, 429);
     assert_eq!(world.withdraw(&world.asked(&first)).await.status, 204);
     // what was refused is asked when there is room
     let second = post(&world.http, "k2", BODY).await;
     assert_eq!(second.status, 202, "{second:?}");
-    assert_accepted_like(&post(&world.http, "k2", BODY).await, &second);
+    // the three are used up, by whoever is at this address: with a key, without, with another body
+    for key in [Some("k3"), None] {
+        let call = world.http.call(Method::POST, "/request");
+        let call = key.into_iter().fold(call, |call, key| call.header("Idempotency-Key", long(key)));
+        let refused = world.http.send(call.body(BODY)).await;
+        assert_eq!((refused.status, refused.code()), (429, "too_many_requests"), "{refused:?}");
+    }
     assert_accepted_like(&post(&world.http, "k1", BODY).await, &first);
-    let refused = post(&world.http, "k1", BODY).await;
-    assert_eq!((refused.status, refused.code()), (429, "too_many_requests"), "{refused:?}");
+    assert_accepted_like(&post(&world.http, "k2", BODY).await, &second);
+    assert_eq!(post(&world.http, "k1", r#"{"secret_name":"db"}"#).await.status, 409);
     assert_eq!(world.telegram.messages().len(), 2);
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_once_its_request_is_forgotten() {
+async fn a_key_outlives_what_the_gate_knows_of_its_request() {
     let (connect, telegram) = (ConnectDouble::start().await.unwrap(), TelegramDouble::start().await.unwrap());
     let vault = connect.add_vault("", "infra");
     connect.add_item(&vault, login("db", PASSWORD));
@@ -313,9 +356,8 @@ async fn a_key_is_free_again_once_its_request_is_forgotten() {
         }
     };
     tokio::time::timeout(PATIENCE, forgotten).await.unwrap();
-    let again = post(&http, "k", BODY).await;
-    assert_eq!(again.status, 202, "{again:?}");
-    assert_ne!(again.body["token"], first.body["token"]);
-    assert_eq!(telegram.messages().len(), 2);
+    assert_accepted_like(&post(&http, "k", BODY).await, &first);
+    assert_eq!(post(&http, "k", r#"{"secret_name":"db"}"#).await.status, 409);
+    assert_eq!(telegram.messages().len(), 1);
     serving.abort();
 }

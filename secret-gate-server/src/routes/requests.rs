@@ -59,12 +59,18 @@ pub(super) async fn create(
     body: Raw,
 ) -> Result<(StatusCode, Answer<AccessResponse>), ApiError> {
     let asked = body.json()?;
-    app.limits.count_request(&requester)?;
-    let call = key.map(|key| Call::new(&requester, &key, &body.0));
+    let call = key.map(|key| Call::new(&requester, &key, &body.0)).transpose()?;
     let request = request(asked, requester)?;
     let answer = match call {
-        None => accepted(&app, &app.gate.submit(request).await?),
-        Some(call) => accepted(&app, &*app.idempotency.submit(call, request, &app.gate, &app.under_way).await?),
+        None => {
+            app.limits.count_request(&request.requester)?;
+            accepted(&app, &app.gate.submit(request).await?)
+        }
+        // counts once it is known whether it asks: whoever uses up the limit keeps nobody from an answer that is there
+        Some(call) => {
+            let asked = app.idempotency.submit(call, request, &app.gate, &app.limits, &app.under_way);
+            accepted(&app, &*asked.await?)
+        }
     };
     Ok((StatusCode::ACCEPTED, Answer(answer)))
 }
