@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Run a command with a secret that it sees and you don't
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(Exec),
+    /// Log in over ssh with a key that you don't see
+    #[command(after_help = SSH_EXAMPLES)]
+    Ssh(Ssh),
     /// Print fields of a secret
     #[command(after_help = GET_EXAMPLES)]
     Get(Get),
@@ -124,6 +127,31 @@ pub(crate) struct Exec {
     pub(crate) command: Vec<OsString>,
 }
 
+/// A login with a key.
+#[derive(Debug, Args)]
+pub(crate) struct Ssh {
+    /// Name or id of the secret with the key
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret: String,
+    /// Name or id of the vault to look in [default: all]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
+    /// The field with the key [default: the one that is an SSH key]
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) field: Option<String>,
+    /// TCP port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+    /// Where to log in; an alias of ~/.ssh/config is resolved, and shown to the human
+    #[arg(value_name = "[USER@]HOST")]
+    pub(crate) target: String,
+    /// The command to run there
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
 /// Fields to print.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
@@ -161,6 +189,14 @@ Examples:
 The human sees the command and approves exactly it: program, arguments, folder, variables. The value,
 and what common tools make of it, is replaced in the output by [redacted:item/field]. Exit code: that of
 the command; 124 when --kill-after killed it.";
+
+const SSH_EXAMPLES: &str = "\
+Examples:
+  secret-gate ssh --secret prod-deploy-key --reason 'deploy' deploy@prod -- uptime
+  secret-gate ssh --secret prod-deploy-key --port 2222 --reason 'look at the log' deploy@prod -- tail app.log
+
+The human sees host, user, port and command, and approves exactly these. The key lies in no file: an
+ssh-agent has it that only this ssh can talk to. Exit code: that of ssh.";
 
 const GET_EXAMPLES: &str = "\
 Example:

@@ -3,8 +3,7 @@
 use std::io::Write as _;
 
 use secret_gate_core::daemon::{
-    Answer, Answers, ConnectError, Daemon, DaemonError, DaemonOptions, Event, Exec, SocketPath, Status, Verb, Wish,
-    call,
+    Answer, Answers, ConnectError, Daemon, DaemonError, DaemonOptions, Event, SocketPath, Status, Verb, Wish, call,
 };
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Scope, Use};
@@ -136,11 +135,11 @@ pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values,
     }
 }
 
-/// Runs a command with what is held, or after asking; its output goes to ours.
-pub(crate) async fn exec(ui: &Ui, exec: Exec, limit: &Limit) -> Result<Event, Failure> {
+/// Runs a command, here or on another host, with what is held, or after asking; its output goes to ours.
+pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Result<Event, Failure> {
     let mut stop = Stop::new()?;
-    let name = exec.wish.secrets.first().map(|wanted| visible(&wanted.secret_name)).unwrap_or_default();
-    let mut answers = call(connect_or_start().await?, Verb::Exec(exec)).await.map_err(broken)?;
+    let name = visible(name);
+    let mut answers = call(connect_or_start().await?, verb).await.map_err(broken)?;
     let Event::Started = decided(ui, &name, &mut answers, limit, &mut stop).await? else { return Err(odd()) };
     loop {
         let answer = tokio::select! {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use secret_gate_core::client::RemoteGate;
-use secret_gate_core::wire::{FieldsRequest, SearchRequest};
+use secret_gate_core::wire::{FieldInfo, FieldsRequest, SearchRequest};
 
 use crate::cli::Format;
 use crate::exit::Exit;
@@ -65,6 +65,20 @@ pub(crate) async fn check_field(
     let Ok(Ok(known)) = tokio::time::timeout(CHECK, gate.fields(&item)).await else { return Ok(()) };
     let labels: Vec<_> = known.fields.iter().map(|field| field.label.as_str()).collect();
     if labels.is_empty() || labels.contains(&label) { Ok(()) } else { Err(Failure::no_field(label, &labels)) }
+}
+
+/// The label of the field that is an SSH key.
+pub(crate) async fn key_field(gate: &RemoteGate, secret_name: &str, vault: Option<&str>) -> Result<String, Failure> {
+    let item = FieldsRequest { secret_name: secret_name.to_owned(), vault: vault.map(str::to_owned) };
+    let known = gate.fields(&item).await?;
+    let is_key =
+        |field: &&FieldInfo| field.kind == "SSHKEY" || ["private_key", "private key"].contains(&field.label.as_str());
+    let found = known.fields.iter().find(is_key).or_else(|| known.fields.first().filter(|_| known.fields.len() == 1));
+    let labels: Vec<_> = known.fields.iter().map(|field| field.label.as_str()).collect();
+    found.map(|field| field.label.clone()).ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("{secret_name} has no field that is known to be an SSH key"))
+            .with_hint(format!("name one with --field; it has: {}", labels.join(", ")))
+    })
 }
 
 fn unwritable(error: serde_json::Error) -> Failure {

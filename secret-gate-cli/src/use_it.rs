@@ -1,28 +1,29 @@
-//! Using a secret through the daemon: `exec`, `get`, `read`. Each asks for exactly the fields named, and the narrowest use.
+//! Using a secret through the daemon: `exec`, `ssh`, `get`, `read`. Each asks for exactly the fields named, and the narrowest use.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use secret_gate_core::daemon::{self as protocol, Event, Inject, Way, Wish};
+use secret_gate_core::daemon::{self as protocol, Event, Inject, OsText, Verb, Way, Wish};
 use secret_gate_core::exec::resolve;
+use secret_gate_core::ssh::{Login, LoginError};
 use secret_gate_core::wire::WantedSecret;
 use secret_gate_core::{SecretReference, Use};
 
-use crate::cli::{Asking, Exec, Format, Get, Read};
+use crate::cli::{Asking, Exec, Format, Get, Read, Ssh};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stop::Limit;
 use crate::ui::{Ui, visible};
-use crate::{daemon, machine, print, settings};
+use crate::{daemon, look_up, machine, print, settings};
 
 /// Runs a command with fields in its environment.
 pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
     let Exec { secret, vault, field, env, any, kill_after, shell, asking, command } = exec;
     let variables = variables(env, field)?;
-    let folder = std::env::current_dir()
-        .map_err(|error| Failure::new(Exit::Failed, format!("the current folder can't be told: {error}")))?;
+    let folder = current_dir()?;
+    let name = secret.clone();
     let argv = match shell {
         Some(line) => vec!["/bin/sh".into(), "-c".into(), line],
         None => command,
@@ -36,12 +37,51 @@ pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
         wish,
         argv: argv.into_iter().map(Into::into).collect(),
         working_dir: folder.into_os_string().into(),
-        env: std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
+        env: environment(),
         inject: inject.collect(),
         timeout_ms: kill_after.and_then(|after| u64::try_from(after.as_millis()).ok()),
         output_limit: None,
     };
-    match daemon::exec(ui, call, &limit).await? {
+    run(ui, &name, Verb::Exec(call), &limit).await
+}
+
+/// Logs in with a key.
+pub(crate) async fn ssh(ui: &Ui, ssh: Ssh) -> Result<Exit, Failure> {
+    let Ssh { secret, vault, field, port, asking, target, command } = ssh;
+    let usage = |error: LoginError| Failure::new(Exit::Usage, error.to_string());
+    let mut login = Login::parse(&target).map_err(usage)?;
+    if let Some(port) = port {
+        login = login.with_port(port).map_err(usage)?;
+    }
+    if !command.is_empty() {
+        // as ssh itself puts them together
+        login = login.with_command(command.join(" ")).map_err(usage)?;
+    }
+    let host = login.resolve(Path::new("ssh")).await.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let config = Config::read(&Config::path().unwrap_or_default())?;
+    let gate = settings(asking.server.clone(), config)?.gate(crate::POLL_INTERVAL, ui)?;
+    let field = match field {
+        Some(field) => field,
+        None => Limit::of(asking.timeout).bound(look_up::key_field(&gate, &secret, vault.as_deref())).await?,
+    };
+    let name = secret.clone();
+    let (limit, wish) = wish(ui, secret, vault, vec![field.clone()], Use::host(host), asking)?;
+    let call = protocol::Ssh {
+        wish,
+        field: Some(field),
+        target,
+        port,
+        command: None,
+        working_dir: current_dir()?.into_os_string().into(),
+        env: environment(),
+        timeout_ms: None,
+        output_limit: None,
+    };
+    run(ui, &name, Verb::Ssh(call), &limit).await
+}
+
+async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Result<Exit, Failure> {
+    match daemon::run(ui, name, verb, limit).await? {
         Event::Exited { code, timed_out, unredacted, .. } => {
             if timed_out {
                 ui.warning("the command was killed, since its time was up");
@@ -54,6 +94,15 @@ pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
         }
         _ => Err(Failure::new(Exit::Failed, "the daemon does not say how the command ended")),
     }
+}
+
+fn current_dir() -> Result<PathBuf, Failure> {
+    std::env::current_dir()
+        .map_err(|error| Failure::new(Exit::Failed, format!("the current folder can't be told: {error}")))
+}
+
+fn environment() -> Vec<(OsText, OsText)> {
+    std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// Prints fields of a secret.

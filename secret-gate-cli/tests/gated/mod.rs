@@ -20,6 +20,11 @@ pub struct Gated {
 
 impl Gated {
     pub async fn start(human: ScriptedApprover) -> Self {
+        Self::with(human, "no key").await
+    }
+
+    /// With this SSH key in an item of its own.
+    pub async fn with(human: ScriptedApprover, key: &str) -> Self {
         let field = |name: &str, value: &str| Field::new(name, name, FieldKind::concealed(), value);
         let item = |id: &str, title: &str| {
             let item = Item::new(id, "v1", title);
@@ -32,6 +37,9 @@ impl Gated {
         };
         let vault =
             MemoryBackend::new().with_vault("v1", "infra").with_item(item("i1", "db")).with_item(item("i2", "web"));
+        let login =
+            Item::new("i3", "v1", "deploy-key").with_field(Field::new("user", "user", FieldKind::text(), "ann"));
+        let vault = vault.with_item(login.with_field(Field::new("key", "private key", FieldKind::ssh_key(), key)));
         let audit = MemoryAudit::new();
         let gate = Gate::builder(Arc::new(vault), Arc::new(human.clone())).audit(Arc::new(audit.clone())).build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -44,6 +44,8 @@ pub enum Verb {
     Reveal(Wish),
     /// Run a command with the values.
     Exec(Exec),
+    /// Log in somewhere with a key.
+    Ssh(Ssh),
     /// What is held, without values.
     Grants,
     /// End a grant, here and at the server.
@@ -115,6 +117,35 @@ pub struct Exec {
     /// The values that it gets.
     pub inject: Vec<Inject>,
     /// How long it may run, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// How much output of each stream is passed on, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit: Option<u64>,
+}
+
+/// A login with a key.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
+pub struct Ssh {
+    /// The approval that covers it, of one secret; where its use is an exact host, that is where it goes.
+    pub wish: Wish,
+    /// The label of the field with the key; the only one of the secret, or the one that is a key, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Where to, where any host is approved: `[user@]host`.
+    pub target: String,
+    /// The TCP port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The command to run there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The caller's folder.
+    pub working_dir: OsText,
+    /// The caller's environment.
+    pub env: Vec<(OsText, OsText)>,
+    /// How long it may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// How much output of each stream is passed on, in bytes.

@@ -15,10 +15,11 @@ mod peer;
 mod revoke;
 mod run;
 mod serve;
+mod ssh;
 
 pub use call::{
-    Call, Event, Exec, Failure, FailureKind, Granted, Held, HeldItem, Inject, Key, OsText, PROTOCOL, Status, Verb, Way,
-    Wish,
+    Call, Event, Exec, Failure, FailureKind, Granted, Held, HeldItem, Inject, Key, OsText, PROTOCOL, Ssh, Status, Verb,
+    Way, Wish,
 };
 pub use client::{Answer, Answers, ConnectError, call};
 pub use harden::harden_process;

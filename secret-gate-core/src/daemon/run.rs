@@ -19,8 +19,8 @@ use crate::{FieldKind, Scope, SecretValue, otp};
 /// Kinds of fields whose values may be seen: user names, hosts, addresses.
 const VISIBLE: [&str; 3] = ["STRING", "URL", "EMAIL"];
 
-/// Runs the command; its output goes to the client as it comes, and when an approval is taken back meanwhile it is killed.
-pub(super) async fn run(exec: Exec, covered: &Covered, client: &Client) -> Result<Event, Failure> {
+/// Runs the command; its output goes to the client as it comes.
+pub(super) async fn exec(exec: Exec, covered: &Covered, client: &Client) -> Result<Event, Failure> {
     let Exec { wish, argv, working_dir, env, inject, timeout_ms, output_limit } = exec;
     let injections = inject.iter().map(|inject| injection(inject, covered, &wish)).collect::<Result<Vec<_>, _>>()?;
     let mut command = Command::new(argv.into_iter().map(OsString::from), OsString::from(working_dir))
@@ -36,14 +36,24 @@ pub(super) async fn run(exec: Exec, covered: &Covered, client: &Client) -> Resul
     if let Some(limit) = output_limit {
         command = command.output_limit(limit);
     }
-    client.hear(&Event::Started).await;
+    run(command, &injections, covered, client).await
+}
+
+/// Runs a command for a client. When an approval is taken back meanwhile, it is killed.
+pub(super) async fn run(
+    command: Command,
+    injections: &[Injection],
+    covered: &Covered,
+    client: &Client,
+) -> Result<Event, Failure> {
     let holdings = covered.found.iter().map(|found| &found.holding);
     let revoked: Vec<_> = holdings.map(|holding| Box::pin(holding.revoked.cancelled())).collect();
     if revoked.is_empty() {
         return Err(Failure::new(FailureKind::Invalid, "no secret is named"));
     }
+    client.hear(&Event::Started).await;
     let cancel = async { drop(select_all(revoked).await) };
-    let exit = exec::run(command, &injections, &mut PassOn(client), cancel).await.map_err(failure)?;
+    let exit = exec::run(command, injections, &mut PassOn(client), cancel).await.map_err(failure)?;
     if exit.ended == Ended::Cancelled {
         return Err(Failure::new(FailureKind::Denied, "the approval was taken back; the command was killed"));
     }

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::frame::{Frame, Kind, send, send_message};
 use super::holdings::{Found, Holding, Holdings};
 use super::paths::{PlaceError, SocketPath};
 use super::peer::check_caller;
-use super::revoke;
+use super::{revoke, run, ssh};
 use crate::clock::SystemClock;
 use crate::wire::Revealed;
 use crate::{SecretValue, Use};
@@ -68,7 +69,7 @@ pub enum DaemonError {
     #[error("the daemon can't listen at {path}")]
     Socket {
         /// Where.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -131,6 +132,7 @@ impl Daemon {
             asking: Arc::new(Asking::new(holdings.clone())),
             started: Instant::now(),
             socket_path: place.path.as_path().display().to_string(),
+            folder: place.path.as_path().parent().unwrap_or(Path::new(".")).to_owned(),
             stopping: CancellationToken::new(),
             calls: watch::Sender::new(0),
             holdings,
@@ -168,6 +170,8 @@ struct App {
     asking: Arc<Asking>,
     started: Instant,
     socket_path: String,
+    /// Where private things may lie for a while.
+    folder: PathBuf,
     stopping: CancellationToken,
     calls: watch::Sender<usize>,
 }
@@ -249,7 +253,11 @@ impl App {
             }
             Verb::Exec(exec) => {
                 let covered = self.asking.obtain(&exec.wish, client).await?;
-                super::run::run(exec, &covered, client).await
+                run::exec(exec, &covered, client).await
+            }
+            Verb::Ssh(login) => {
+                let covered = self.asking.obtain(&login.wish, client).await?;
+                ssh::log_in(login, &covered, client, &self.folder).await
             }
             Verb::Grants => {
                 Ok(Event::Grants { grants: self.holdings.all().iter().map(|holding| holding.describe()).collect() })

@@ -24,7 +24,11 @@ pub struct Command {
     pub(super) output_limit: Option<u64>,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) approved: Option<ExactCommand>,
+    pub(super) on_start: Option<OnStart>,
 }
+
+/// Hears the number of the process that was started.
+type OnStart = Box<dyn FnOnce(u32) + Send + Sync>;
 
 impl Command {
     /// This argument vector, the program's name first, run in this folder.
@@ -39,6 +43,7 @@ impl Command {
             output_limit: None,
             stdin: None,
             approved: None,
+            on_start: None,
         }
     }
 
@@ -84,6 +89,13 @@ impl Command {
         self
     }
 
+    /// Calls this with the number of the process as soon as it has started; its process group has the same.
+    #[must_use]
+    pub fn on_start(mut self, hear: impl FnOnce(u32) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Box::new(hear));
+        self
+    }
+
     /// The argument vector, as an approval shows it.
     #[must_use]
     pub fn argv(&self) -> &[OsString] {
@@ -108,7 +120,7 @@ impl Command {
 impl fmt::Debug for Command {
     // arguments and variables are the caller's, and may hold secrets of their own
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { argv: _, working_dir, env: _, timeout, output_limit, stdin, approved } = self;
+        let Self { argv: _, working_dir, env: _, timeout, output_limit, stdin, approved, on_start: _ } = self;
         f.debug_struct("Command")
             .field("working_dir", working_dir)
             .field("timeout", timeout)

@@ -29,7 +29,11 @@ pub(super) struct Started {
 }
 
 /// Starts a command: of an exact one, what was opened.
-pub(super) fn start(command: Command, exact: Option<&Opened>, injections: &[Injection]) -> Result<Started, ExecError> {
+pub(super) fn start(
+    mut command: Command,
+    exact: Option<&Opened>,
+    injections: &[Injection],
+) -> Result<Started, ExecError> {
     if !command.working_dir.is_dir() {
         return Err(ExecError::NoFolder { path: command.working_dir });
     }
@@ -61,7 +65,11 @@ pub(super) fn start(command: Command, exact: Option<&Opened>, injections: &[Inje
         }
         _ => ExecError::Start(error),
     })?;
+    let pid = spawned.id();
     let group = Group::of(spawned).map_err(ExecError::Start)?;
+    if let Some(hear) = command.on_start.take() {
+        hear(pid);
+    }
     if exact.is_some_and(|opened| !opened.is_unchanged()) {
         return Err(ExecError::Changed { what: "the program's content" });
     }
