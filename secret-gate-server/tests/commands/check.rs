@@ -206,6 +206,10 @@ async fn check_tells_what_is_wrong_with_files_and_address() {
     std::fs::set_permissions(&scene.keys.path, std::fs::Permissions::from_mode(0o666)).unwrap();
     scene.expect("api_keys", "fail", "chmod go-w").await;
     std::fs::set_permissions(&scene.keys.path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let folder = scene.keys.path.parent().unwrap().to_owned();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    scene.expect("api_keys", "fail", "others may write its folder").await;
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::write(&scene.keys.path, "").unwrap();
     scene.expect("api_keys", "warn", "nobody may ask").await;
     std::fs::remove_file(&scene.keys.path).unwrap();
@@ -216,10 +220,10 @@ async fn check_tells_what_is_wrong_with_files_and_address() {
     scene.expect("api_keys", "warn", "anybody").await;
     scene.set("BIND_ADDRESS", "127.0.0.1");
 
-    let folder = scene.keys.path.parent().unwrap().to_owned();
     scene.set("AUDIT_LOG", folder.join("audit").display());
     assert_eq!(check(&scene.env).await.0, Some(0));
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "no trace is left");
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".keys.lock"], "no trace is left but that of `key new`");
     for wrong in [folder.join("no/audit"), folder.clone()] {
         scene.set("AUDIT_LOG", wrong.display());
         scene.expect("audit_log", "fail", "can't be written").await;
@@ -313,4 +317,75 @@ async fn check_compares_the_clock_with_others() {
     let clock = findings.iter().find(|finding| finding["check"] == "clock").unwrap();
     assert_eq!(clock["state"], "warn");
     assert!(clock["detail"].as_str().unwrap().contains("ahead of Telegram"), "{clock}");
+}
+
+/// Takes connections and never answers.
+async fn silent() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let holding = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    (url, holding)
+}
+
+#[tokio::test]
+async fn the_port_is_held_for_a_moment_whoever_hangs() {
+    let mut scene = Scene::new().await;
+    let (url, _holding) = silent().await;
+    scene.set("WEBHOOK_BASE_URL", &url);
+    let port: u16 = scene.env["PORT"].parse().unwrap();
+    let bound = || std::net::TcpListener::bind(("127.0.0.1", port)).map(drop);
+    let checking = async { scene.only().await };
+    let watching = async {
+        while bound().is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let taken = Instant::now();
+        while bound().is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        taken.elapsed()
+    };
+    let ((check, state, text), held) = tokio::join!(checking, watching);
+    assert_eq!((check.as_str(), state.as_str()), ("base_url", "fail"), "{text}");
+    assert!(text.contains("no answer within 3 s"), "{text}");
+    assert!(held < Duration::from_secs(5), "{held:?}");
+}
+
+/// A proxy that passes on `/` alone, and answers everything else by itself.
+async fn only_the_front_page(port: u16) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let passing = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap_or_default();
+            if head.starts_with(b"GET / ") {
+                let mut behind = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let text = String::from_utf8(head[..read].to_vec()).unwrap();
+                let text = text.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+                behind.write_all(text.as_bytes()).await.unwrap();
+                tokio::io::copy(&mut behind, &mut stream).await.ok();
+            } else {
+                let own = http("404 Not Found", r#"{"error":"not_found","message":"nothing here"}"#);
+                stream.write_all(own.as_bytes()).await.ok();
+            }
+        }
+    });
+    (url, passing)
+}
+
+#[tokio::test]
+async fn a_proxy_that_passes_on_the_front_page_alone_is_told() {
+    let mut scene = Scene::new().await;
+    let (url, _passing) = only_the_front_page(scene.env["PORT"].parse().unwrap()).await;
+    scene.set("WEBHOOK_BASE_URL", &url);
+    scene.expect("base_url", "fail", "every path").await;
+    let env = scene.env.clone();
+    let _running = server(&scene.connect, &scene.telegram, |serving| serving.extend(env)).await;
+    scene.expect("base_url", "fail", "/status/check does not").await;
 }

@@ -1,6 +1,7 @@
 //! The way back: whether `WEBHOOK_BASE_URL` leads to this server.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -10,14 +11,22 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Finding;
 use super::http::{self, Answer, Trust};
+use super::{Finding, LIMIT};
 
 const BASE_URL: &str = "base_url";
+
+/// The longest that the port is held where no server runs: one that is started meanwhile can't listen on it.
+const HOLD: Duration = Duration::from_secs(3);
+
+/// A path further down, which a server of ours answers in its own way: there is no such token.
+const DEEPER: &str = "/status/check";
 
 /// Who answers on `PORT` of this machine, under which name.
 struct Here {
     instance: String,
+    /// What is answered at [`DEEPER`].
+    deeper: (StatusCode, Value),
     /// Where no server runs, an answer of our own, for as long as this lives.
     standing_in: Option<AbortOnDropHandle<()>>,
 }
@@ -32,7 +41,9 @@ pub(super) async fn look(config: &Config) -> Finding {
         Err(finding) => return finding,
     };
     let url = &config.base_url;
-    let seen = http::get(&format!("{url}/"), Trust::Clients).await;
+    let limit = if here.standing_in.is_some() { HOLD } else { LIMIT };
+    let get = async |path: &str| http::get_within(limit, &format!("{url}{path}"), Trust::Clients).await;
+    let (seen, deeper) = tokio::join!(get("/"), get(DEEPER));
     let port = format!("port {} of this machine", config.port);
     let (what, hint) = match seen {
         Err(why) => (
@@ -47,7 +58,13 @@ pub(super) async fn look(config: &Config) -> Finding {
             "set WEBHOOK_BASE_URL to where it leads".to_owned(),
         ),
         Ok(answer) => match greeting(&answer) {
-            Some(instance) if instance == here.instance => return reached(url, &here),
+            Some(instance) if instance == here.instance => match what_is_deeper(deeper, &here) {
+                Ok(()) => return reached(url, &here),
+                Err(got) => (
+                    format!("{url} leads to this server, but {url}{DEEPER} does not: {got}"),
+                    format!("let the proxy pass on every path behind {url} to {port}, and not only /"),
+                ),
+            },
             Some(_) => (
                 format!("{url} leads to another Secret Gate server"),
                 format!("correct WEBHOOK_BASE_URL, its name's address (DNS) or the proxy, so that it leads to {port}"),
@@ -59,6 +76,15 @@ pub(super) async fn look(config: &Config) -> Finding {
         },
     };
     Finding::fail(BASE_URL, what, hint)
+}
+
+/// Whether a path further down leads to the same server; else what came instead.
+fn what_is_deeper(seen: Result<Answer, String>, here: &Here) -> Result<(), String> {
+    match seen {
+        Ok(answer) if (answer.status, &answer.body) == (here.deeper.0, &here.deeper.1) => Ok(()),
+        Ok(answer) => Err(format!("another answer (status {})", answer.status.as_u16())),
+        Err(why) => Err(why),
+    }
 }
 
 fn reached(url: &str, here: &Here) -> Finding {
@@ -80,7 +106,14 @@ async fn here(config: &Config) -> Result<Here, Finding> {
     };
     match http::get(&format!("http://{address}/"), Trust::Usual).await {
         Ok(answer) => match greeting(&answer) {
-            Some(instance) if !instance.is_empty() => Ok(Here { instance, standing_in: None }),
+            Some(instance) if !instance.is_empty() => {
+                let deeper = http::get(&format!("http://{address}{DEEPER}"), Trust::Usual).await;
+                let deeper = deeper.map(|answer| (answer.status, answer.body)).map_err(|why| {
+                    let hint = "see its log, and check again";
+                    Finding::fail(BASE_URL, format!("the server that runs answers no more: {why}"), hint)
+                })?;
+                Ok(Here { instance, deeper, standing_in: None })
+            }
             Some(_) => Err(Finding::warn(
                 BASE_URL,
                 "the server that runs does not say who it is, so it can't be told apart",
@@ -114,11 +147,15 @@ fn stand_in(listener: TcpListener) -> Here {
     getrandom::fill(&mut bits).unwrap_or_default();
     let instance = hex::encode(bits);
     let greeting = json!({"service": "secret-gate", "status": "checking", "instance": instance});
-    let router = Router::new().route("/", get(move || async move { Json(greeting) }));
+    let nothing = json!({"error": "not_found", "message": "A check is under way.", "instance": instance});
+    let deeper = (StatusCode::NOT_FOUND, nothing.clone());
+    let router = Router::new()
+        .route("/", get(move || async move { Json(greeting) }))
+        .fallback(move || async move { (StatusCode::NOT_FOUND, Json(nothing)) });
     let serving = tokio::spawn(async move {
         axum::serve(listener, router).await.ok();
     });
-    Here { instance, standing_in: Some(AbortOnDropHandle::new(serving)) }
+    Here { instance, deeper, standing_in: Some(AbortOnDropHandle::new(serving)) }
 }
 
 /// What a server of ours calls itself; empty where it is of a version that does not say.

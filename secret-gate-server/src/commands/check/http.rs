@@ -45,13 +45,18 @@ pub(super) enum Trust {
 /// # Errors
 /// Why there is no answer, in words for people.
 pub(super) async fn get(url: &str, trust: Trust) -> Result<Answer, String> {
+    get_within(LIMIT, url, trust).await
+}
+
+/// The same, in less time.
+pub(super) async fn get_within(limit: Duration, url: &str, trust: Trust) -> Result<Answer, String> {
     let client = client(url, trust)?;
     let looking = async {
-        let response = client.get(url).send().await.map_err(in_words)?;
+        let response = client.get(url).send().await.map_err(|error| in_words(error, limit))?;
         let (status, time) = (response.status(), time(&response));
         Ok(Answer { status, time, body: body(response).await })
     };
-    tokio::time::timeout(LIMIT, looking).await.unwrap_or_else(|_| Err(no_answer()))
+    tokio::time::timeout(limit, looking).await.unwrap_or_else(|_| Err(no_answer(limit)))
 }
 
 fn client(url: &str, trust: Trust) -> Result<Client, String> {
@@ -104,10 +109,10 @@ async fn body(mut response: Response) -> Value {
     serde_json::from_slice(&body).unwrap_or_default()
 }
 
-fn in_words(error: reqwest::Error) -> String {
-    if error.is_timeout() { no_answer() } else { logging::chain(&error.without_url()) }
+fn in_words(error: reqwest::Error, limit: Duration) -> String {
+    if error.is_timeout() { no_answer(limit) } else { logging::chain(&error.without_url()) }
 }
 
-fn no_answer() -> String {
-    format!("no answer within {} s", LIMIT.as_secs())
+fn no_answer(limit: Duration) -> String {
+    format!("no answer within {} s", limit.as_secs())
 }

@@ -29,7 +29,8 @@ Examples:
   secret-gate-server check --format json    an array of {check, state, detail, hint}
 
 Asks nobody, reads no secret, polls nothing: it can be run beside a server that serves. Where none
-runs, it answers for a moment on PORT itself, to see whether WEBHOOK_BASE_URL leads here.
+runs, it listens on PORT itself for a moment, 3 s at most, to see whether WEBHOOK_BASE_URL leads
+here; a server that is started in this moment can't.
 
 Exit codes: 0 nothing FAILs, 1 something does, 2 usage.";
 
