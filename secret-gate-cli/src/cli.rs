@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     /// Run a command with a secret that it sees and you don't
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(Exec),
+    /// Run a command with the secrets that a file of variables refers to, under one approval
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
     /// Log in over ssh with a key that you don't see
     #[command(after_help = SSH_EXAMPLES)]
     Ssh(Ssh),
@@ -127,6 +131,25 @@ pub(crate) struct Exec {
     pub(crate) command: Vec<OsString>,
 }
 
+/// A command to run with a file of variables.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// File of lines VARIABLE=VALUE; values of the form op://vault/item/field are secrets
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Ask for any command, instead of exactly this one
+    #[arg(long)]
+    pub(crate) any: bool,
+    /// Kill the command when it runs for longer than this
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) kill_after: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
 /// A login with a key.
 #[derive(Debug, Args)]
 pub(crate) struct Ssh {
@@ -189,6 +212,16 @@ Examples:
 The human sees the command and approves exactly it: program, arguments, folder, variables. The value,
 and what common tools make of it, is replaced in the output by [redacted:item/field]. Exit code: that of
 the command; 124 when --kill-after killed it.";
+
+const RUN_EXAMPLES: &str = "\
+Example:
+  secret-gate run --env-file .env --reason 'run the tests' -- cargo test
+
+with a file such as
+  DATABASE_HOST=db.example.com
+  DATABASE_PASSWORD=op://infra/database/password
+
+The human sees all secrets in one message. What is no reference is passed on as it stands.";
 
 const SSH_EXAMPLES: &str = "\
 Examples:

@@ -69,6 +69,7 @@ fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
         match cli.command {
             Some(Command::Demo(demo)) => demo.run(*ui).await,
             Some(Command::Exec(exec)) => use_it::exec(ui, exec).await,
+            Some(Command::Run(run)) => use_it::run(ui, run).await,
             Some(Command::Ssh(login)) => use_it::ssh(ui, login).await,
             Some(Command::Get(get)) => use_it::get(ui, get).await.map(|()| Exit::Done),
             Some(Command::Read(read)) => use_it::read(ui, read).await.map(|()| Exit::Done),

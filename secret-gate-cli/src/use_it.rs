@@ -1,8 +1,9 @@
-//! Using a secret through the daemon: `exec`, `ssh`, `get`, `read`. Each asks for exactly the fields named, and the narrowest use.
+//! Using a secret through the daemon: `exec`, `run`, `ssh`, `get`, `read`. Each asks for exactly the fields named, and the narrowest use.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secret_gate_core::daemon::{self as protocol, Event, Inject, OsText, Verb, Way, Wish};
 use secret_gate_core::exec::resolve;
@@ -10,7 +11,7 @@ use secret_gate_core::ssh::{Login, LoginError};
 use secret_gate_core::wire::WantedSecret;
 use secret_gate_core::{SecretReference, Use};
 
-use crate::cli::{Asking, Exec, Format, Get, Read, Ssh};
+use crate::cli::{Asking, Exec, Format, Get, Read, Run, Ssh};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -22,27 +23,89 @@ use crate::{daemon, look_up, machine, print, settings};
 pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
     let Exec { secret, vault, field, env, any, kill_after, shell, asking, command } = exec;
     let variables = variables(env, field)?;
-    let folder = current_dir()?;
-    let name = secret.clone();
     let argv = match shell {
         Some(line) => vec!["/bin/sh".into(), "-c".into(), line],
         None => command,
     };
     let fields: Vec<String> = variables.values().cloned().collect();
-    let intended_use = if any { Use::any_command() } else { exactly(&argv, folder.clone(), variables.clone()).await? };
-    let (limit, wish) = wish(ui, secret, vault, fields, intended_use, asking)?;
+    let secrets = vec![WantedSecret { secret_name: secret, vault, fields: Some(fields) }];
+    let inject = variables.into_iter().map(|(variable, field)| (variable, 0, field)).collect();
+    command_with(ui, secrets, inject, environment(), argv, any, kill_after, asking).await
+}
+
+/// Runs a command with what files of variables refer to.
+pub(crate) async fn run(ui: &Ui, run: Run) -> Result<Exit, Failure> {
+    let Run { env_file, any, kill_after, asking, command } = run;
+    let (mut secrets, mut inject, mut env) = (Vec::new(), Vec::new(), environment());
+    for (variable, value) in read_files(&env_file)? {
+        if !value.starts_with(SecretReference::SCHEME) {
+            env.retain(|(name, _)| *name != OsText::Text(variable.clone()));
+            env.push((OsText::Text(variable), OsText::Text(value)));
+            continue;
+        }
+        let SecretReference { vault, item, field, .. } = value.parse().map_err(|error| {
+            Failure::new(Exit::Usage, format!("{variable}: {value} is no secret reference: {error}"))
+                .with_hint("it looks like op://vault/item/field")
+        })?;
+        let fields = Some(vec![field.clone()]);
+        secrets.push(WantedSecret { secret_name: item, vault: Some(vault), fields });
+        inject.push((variable, secrets.len() - 1, field));
+    }
+    if secrets.is_empty() {
+        return Err(
+            Failure::new(Exit::Usage, "the files refer to no secret").with_hint("write VARIABLE=op://vault/item/field")
+        );
+    }
+    command_with(ui, secrets, inject, env, command, any, kill_after, asking).await
+}
+
+/// The variables of these files; of those that are there twice, the last.
+fn read_files(files: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all = BTreeMap::new();
+    for file in files {
+        // never the line, which may hold a value
+        let fail = |problem: &str| Failure::new(Exit::Usage, format!("{}: {problem}", file.display()));
+        let lines = dotenvy::from_path_iter(file).map_err(|error| fail(&error.to_string()))?;
+        for pair in lines {
+            let (variable, value) = pair.map_err(|error| match error {
+                dotenvy::Error::LineParse(_, _) => fail("a line is not of the form VARIABLE=VALUE"),
+                error => fail(&error.to_string()),
+            })?;
+            all.insert(variable, value);
+        }
+    }
+    Ok(all)
+}
+
+/// Runs a command; `inject` says which variable carries which field of which secret.
+#[expect(clippy::too_many_arguments, reason = "two commands come together here")]
+async fn command_with(
+    ui: &Ui,
+    secrets: Vec<WantedSecret>,
+    inject: Vec<(String, usize, String)>,
+    env: Vec<(OsText, OsText)>,
+    argv: Vec<OsString>,
+    any: bool,
+    kill_after: Option<Duration>,
+    asking: Asking,
+) -> Result<Exit, Failure> {
+    let folder = current_dir()?;
+    let names: Vec<_> = secrets.iter().map(|secret| secret.secret_name.clone()).collect();
+    let carried = inject.iter().map(|(variable, _, field)| (variable.clone(), field.clone())).collect();
+    let intended_use = if any { Use::any_command() } else { exactly(&argv, folder.clone(), carried).await? };
+    let (limit, wish) = wish(ui, secrets, intended_use, asking)?;
     let inject =
-        variables.into_iter().map(|(variable, field)| Inject { secret: 0, field, into: Way::Variable(variable) });
+        inject.into_iter().map(|(variable, secret, field)| Inject { secret, field, into: Way::Variable(variable) });
     let call = protocol::Exec {
         wish,
         argv: argv.into_iter().map(Into::into).collect(),
         working_dir: folder.into_os_string().into(),
-        env: environment(),
+        env,
         inject: inject.collect(),
         timeout_ms: kill_after.and_then(|after| u64::try_from(after.as_millis()).ok()),
         output_limit: None,
     };
-    run(ui, &name, Verb::Exec(call), &limit).await
+    through_daemon(ui, &names.join(", "), Verb::Exec(call), &limit).await
 }
 
 /// Logs in with a key.
@@ -65,7 +128,8 @@ pub(crate) async fn ssh(ui: &Ui, ssh: Ssh) -> Result<Exit, Failure> {
         None => Limit::of(asking.timeout).bound(look_up::key_field(&gate, &secret, vault.as_deref())).await?,
     };
     let name = secret.clone();
-    let (limit, wish) = wish(ui, secret, vault, vec![field.clone()], Use::host(host), asking)?;
+    let secrets = vec![WantedSecret { secret_name: secret, vault, fields: Some(vec![field.clone()]) }];
+    let (limit, wish) = wish(ui, secrets, Use::host(host), asking)?;
     let call = protocol::Ssh {
         wish,
         field: Some(field),
@@ -77,10 +141,10 @@ pub(crate) async fn ssh(ui: &Ui, ssh: Ssh) -> Result<Exit, Failure> {
         timeout_ms: None,
         output_limit: None,
     };
-    run(ui, &name, Verb::Ssh(call), &limit).await
+    through_daemon(ui, &name, Verb::Ssh(call), &limit).await
 }
 
-async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Result<Exit, Failure> {
+async fn through_daemon(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Result<Exit, Failure> {
     match daemon::run(ui, name, verb, limit).await? {
         Event::Exited { code, timed_out, unredacted, .. } => {
             if timed_out {
@@ -108,7 +172,8 @@ fn environment() -> Vec<(OsText, OsText)> {
 /// Prints fields of a secret.
 pub(crate) async fn get(ui: &Ui, get: Get) -> Result<(), Failure> {
     let Get { secret, vault, field, format, asking } = get;
-    let (limit, wish) = wish(ui, secret, vault, field, Use::reveal(), asking)?;
+    let fields = Some(field).filter(|fields| !fields.is_empty());
+    let (limit, wish) = wish(ui, vec![WantedSecret { secret_name: secret, vault, fields }], Use::reveal(), asking)?;
     let values = daemon::reveal(ui, wish, &limit).await?;
     print(ui, &values, None, format)
 }
@@ -118,7 +183,9 @@ pub(crate) async fn read(ui: &Ui, read: Read) -> Result<(), Failure> {
     let Read { reference, asking } = read;
     let usage = |what: String| Failure::new(Exit::Usage, what).with_hint("it looks like op://vault/item/field");
     let parsed: SecretReference = reference.parse().map_err(|error| usage(format!("{reference}: {error}")))?;
-    let (limit, wish) = wish(ui, parsed.item, Some(parsed.vault), vec![parsed.field], Use::reveal(), asking)?;
+    let SecretReference { vault, item, field, .. } = parsed;
+    let secret = WantedSecret { secret_name: item, vault: Some(vault), fields: Some(vec![field]) };
+    let (limit, wish) = wish(ui, vec![secret], Use::reveal(), asking)?;
     let values = daemon::reveal(ui, wish, &limit).await?;
     print(ui, &values, None, Format::Plain)
 }
@@ -164,23 +231,12 @@ async fn exactly(argv: &[OsString], folder: PathBuf, env: BTreeMap<String, Strin
     Ok(exactly)
 }
 
-fn wish(
-    ui: &Ui,
-    secret: String,
-    vault: Option<String>,
-    fields: Vec<String>,
-    intended_use: Use,
-    asking: Asking,
-) -> Result<(Limit, Wish), Failure> {
+fn wish(ui: &Ui, secrets: Vec<WantedSecret>, intended_use: Use, asking: Asking) -> Result<(Limit, Wish), Failure> {
     let Asking { reason, server, keep, timeout } = asking;
     let config = Config::read(&Config::path().unwrap_or_default())?;
     let keep = keep.unwrap_or_else(|| config.cache_ttl());
     let wish = Wish {
-        secrets: vec![WantedSecret {
-            secret_name: secret,
-            vault,
-            fields: Some(fields).filter(|fields| !fields.is_empty()),
-        }],
+        secrets,
         intended_use,
         duration: Some(humantime::format_duration(keep).to_string().replace(' ', "")),
         machine: machine(),

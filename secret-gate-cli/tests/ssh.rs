@@ -2,7 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "in tests, a failure is a panic")]
 
 mod gated;
-#[expect(dead_code, clippy::panic, reason = "made for the tests of the library, which use more of it")]
+#[expect(
+    dead_code,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "made for the tests of the library, which use more of it"
+)]
 #[path = "../../secret-gate-core/tests/ssh/support.rs"]
 mod sshd;
 mod support;

@@ -133,6 +133,41 @@ async fn mistakes_are_told_before_anybody_is_asked() {
     assert_eq!(gated.asked(), 0);
 }
 
+#[tokio::test]
+async fn a_file_of_variables_comes_under_one_approval() {
+    let gated = Gated::start(approving(1)).await;
+    let machine = with_path(&gated);
+    let file = "# what the tests need\nexport HOST='db.example.com' # here\nPASS=op://infra/db/password\nUSER_NAME=op://infra/db/user\nTOKEN=\"op://infra/web/password\"\n";
+    std::fs::write(machine.path(".env"), file).unwrap();
+    let path = machine.path(".env").to_str().unwrap().to_owned();
+    let run = |more: &[&'static str]| {
+        [&["run", "--env-file", &path, "--reason", "test", "--"], more]
+            .concat()
+            .iter()
+            .map(|arg| (*arg).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let args = run(&["sh", "-c", "echo $HOST $USER_NAME ${#PASS} ${#TOKEN} $TOKEN"]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let first = machine.run(&args).await;
+    assert_eq!((first.code, first.out.as_str()), (0, "db.example.com ann 12 12 [redacted:db/password]\n"), "{first:?}");
+    assert_eq!(machine.run(&args).await.code, 0);
+    assert_eq!(gated.asked(), 1, "one message, and none for the same again");
+    assert_eq!(gated.human.asked(0).await.question.items.len(), 2);
+
+    for (text, code, words) in [
+        ("A=op://infra/db", 2, "is no secret reference"),
+        ("A=plain", 2, "refer to no secret"),
+        ("A B C", 2, "not of the form"),
+        ("A=op://infra/none/x", 5, "none"),
+    ] {
+        std::fs::write(machine.path(".env"), text).unwrap();
+        let failed = machine.run(&args).await;
+        assert!(failed.code == code && failed.err.contains(words), "{text}: {failed:?}");
+    }
+    assert_eq!(gated.asked(), 1);
+}
+
 fn pid_in(text: &str) -> u32 {
     text.rsplit("pid ").next().unwrap().split(' ').next().unwrap().parse().unwrap()
 }
