@@ -32,22 +32,21 @@ mod routes;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::RequestExt as _;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, RawPathParams, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use secret_gate_core::{Gate, Token};
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
+use axum::middleware;
+use axum::response::IntoResponse as _;
+use secret_gate_core::Gate;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tracing::Instrument as _;
 
+use crate::connections::Seats;
 use crate::error::ApiError;
 use crate::idempotency::Idempotency;
 use crate::identity::Identity;
@@ -63,8 +62,8 @@ const GRACE: Duration = Duration::from_secs(40);
 /// How long the last answers have to leave.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// The id of a call, in its answer and in the lines of the log that belong to it.
-const CALL_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How often the times of answers are put together; until then each is kept.
+const METRICS_UPKEEP: Duration = Duration::from_secs(15);
 
 /// Serves a gate over HTTP.
 #[derive(Debug)]
@@ -97,8 +96,17 @@ struct AppState {
     metrics: Metrics,
     openapi: serde_json::Value,
     stopping: CancellationToken,
-    /// The calls that have not been answered.
+    /// The calls that have not been answered, and the questions that are put although their callers left.
     under_way: TaskTracker,
+}
+
+impl AppState {
+    /// Forgets what has ended.
+    fn clean_up(&self) {
+        self.gate.sweep();
+        self.idempotency.sweep(&self.gate);
+        self.limits.sweep();
+    }
 }
 
 impl Server {
@@ -163,8 +171,11 @@ impl Server {
         self
     }
 
-    /// How many connections there may be at once, 4,096 where nothing is said; others wait until one ends. Never more
-    /// than the limit on open files leaves room for, see [`raise_file_limit`].
+    /// How many connections there may be at once, 4,096 where nothing is said. Never more than the limit on open files
+    /// leaves room for, see [`raise_file_limit`].
+    ///
+    /// Where all are taken, the next one is served in place of the one that has waited longest for a request; others
+    /// wait until there is one. One address (of IPv6 the first 64 bits) can hold half of them, a trusted proxy more.
     #[must_use]
     pub const fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
@@ -186,19 +197,18 @@ impl Server {
         if room < max_connections {
             tracing::warn!(connections = room, "the limit on open files keeps connections below {max_connections}");
         }
-        let max = max_connections.min(room).max(1);
         let (router, app) = router(app);
-        let _cleanup = AbortOnDropHandle::new(tokio::spawn(clean_up(app.clone(), cleanup_interval)));
+        let metrics = app.metrics.clone();
+        let _upkeep = AbortOnDropHandle::new(tokio::spawn(every(METRICS_UPKEEP, move || metrics.upkeep())));
+        let forgets = app.clone();
+        let _cleanup = AbortOnDropHandle::new(tokio::spawn(every(cleanup_interval, move || forgets.clean_up())));
         let until_stopped = async {
             stop.await;
             app.stopping.cancel();
         };
-        let accepting = connections::accept(listener, max, router, app.stopping.clone(), app.metrics.connections());
-        let (mut open, ()) = tokio::join!(accepting, until_stopped);
-        tokio::select! {
-            () = connections::all_ended(&mut open) => {}
-            () = all_answered(&app) => {}
-        }
+        let seats = Seats::new(max_connections.min(room));
+        let (open, ()) = tokio::join!(connections::accept(listener, seats, router, &app), until_stopped);
+        finish(&app, open).await;
         Ok(())
     }
 
@@ -224,44 +234,9 @@ fn router(mut app: AppState) -> (Router, App) {
         .layer(DefaultBodyLimit::max(extract::MAX_BODY))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .layer(middleware::from_fn_with_state(app.clone(), log_call))
+        .layer(middleware::from_fn_with_state(app.clone(), logging::log_call))
         .with_state(app.clone());
     (router, app)
-}
-
-/// Gives each call an id, and the log one line for each answer, with the route's template: the path itself can hold a
-/// token.
-async fn log_call(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let _under_way = app.under_way.token();
-    let call_id = random_id();
-    let span = logging::call(&call_id);
-    let answered = async {
-        let started = Instant::now();
-        if let Ok(params) = request.extract_parts::<RawPathParams>().await {
-            log_whom_it_concerns(&app.gate, &params);
-        }
-        let method = request.method().clone();
-        let matched = request.extensions().get::<MatchedPath>().cloned();
-        let route = matched.as_ref().map_or("none", |path| path.as_str());
-        let response = next.run(request).await;
-        let (status, took) = (response.status().as_u16(), started.elapsed());
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(%method, route, status, took_ms, "answered");
-        app.metrics.count_answer(route, status, took);
-        response
-    };
-    let mut response = answered.instrument(span).await;
-    // whatever id the client sent: two calls must never share one
-    response.headers_mut().extend(HeaderValue::try_from(call_id).ok().map(|id| (CALL_ID, id)));
-    response
-}
-
-/// The token in the path stays out of the log; the id of its request, which opens nothing, takes its place.
-fn log_whom_it_concerns(gate: &Gate, params: &RawPathParams) {
-    let token = params.iter().find(|(name, _)| *name == "token");
-    if let Some(standing) = token.and_then(|(_, token)| gate.standing(&Token::presented(token)).ok()) {
-        logging::concerns(&standing.request_id);
-    }
 }
 
 /// 64 random bits in hex; all zero where the system has none to give, and then no request can be made anyway.
@@ -271,21 +246,26 @@ fn random_id() -> String {
     hex::encode(bytes)
 }
 
-/// Returns when a server that was told to stop has nothing under way any more, whoever still holds a connection open.
-async fn all_answered(app: &App) {
+/// Waits for all that is under way, whether or not somebody still waits for its answer, and then for the last bytes of
+/// answers; nobody else who still holds a connection open is waited for.
+async fn finish(app: &App, mut open: Seats) {
     app.under_way.close();
-    if tokio::time::timeout(GRACE, app.under_way.wait()).await.is_err() {
+    let deadline = tokio::time::Instant::now() + GRACE;
+    let nothing_under_way = || tokio::time::timeout_at(deadline, app.under_way.wait());
+    let in_time = nothing_under_way().await.is_ok();
+    let last_bytes_left = tokio::time::timeout(LAST_BYTES, open.all_ended()).await.is_ok();
+    drop(open);
+    tracing::debug!(last_bytes_left, "closed all connections");
+    // a head that came in with the last bytes may have begun something as well
+    if !in_time || nothing_under_way().await.is_err() {
         tracing::warn!("some calls were not answered before the end");
     }
-    tokio::time::sleep(LAST_BYTES).await;
 }
 
-async fn clean_up(app: App, interval: Duration) {
+/// Does this again and again, for the first time when so much time has passed.
+async fn every(interval: Duration, mut work: impl FnMut()) {
     loop {
         tokio::time::sleep(interval).await;
-        app.gate.sweep();
-        app.idempotency.sweep(&app.gate);
-        app.limits.sweep();
-        app.metrics.upkeep();
+        work();
     }
 }

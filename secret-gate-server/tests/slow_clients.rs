@@ -128,43 +128,6 @@ async fn a_thousand_slow_clients_delay_nobody_and_are_let_go() {
 }
 
 #[tokio::test]
-async fn at_the_limit_the_next_connection_is_served_as_soon_as_one_ends() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let gate = Gate::builder(Arc::new(MemoryBackend::new()), Arc::new(DenyAll)).build();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = Server::new(gate, &url).max_connections(2);
-    let serving = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
-
-    let ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
-    let answered = async |wire: &mut TcpStream| {
-        let mut text = Vec::new();
-        while !text.ends_with(b"OK") {
-            assert_ne!(wire.read_buf(&mut text).await.unwrap(), 0);
-        }
-    };
-    let mut first = wire(&url, "/health").await;
-    let mut second = wire(&url, "/health").await;
-    answered(&mut first).await;
-    answered(&mut second).await;
-    let mut third = wire(&url, "/health").await;
-    // many times as long as it would take to be served
-    for _ in 0..100 {
-        second.write_all(ask).await.unwrap();
-        answered(&mut second).await;
-    }
-    let early = third.try_read(&mut [0; 1]).unwrap_err();
-    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock, "the third was served beside the two");
-    drop(first);
-    tokio::time::timeout(PATIENCE, answered(&mut third)).await.unwrap();
-
-    drop(stop);
-    tokio::time::timeout(PATIENCE, serving).await.unwrap().unwrap().unwrap();
-    assert_eq!((rest(&mut second).await, rest(&mut third).await), (String::new(), String::new()));
-    assert!(TcpStream::connect(url.trim_start_matches("http://")).await.is_err());
-}
-
-#[tokio::test]
 async fn a_server_out_of_files_waits_until_it_has_some() {
     let world = World::start().await;
     let pid = world.server.pid();

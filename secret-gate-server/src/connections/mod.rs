@@ -1,16 +1,20 @@
-//! Connections: how many there may be at once, how slow their clients, and how they end.
+//! Connections: how many there may be at once and from one address, how slow their clients, and how they end.
 //!
+//! Where all are taken, one that waits for a request makes room for the next ([`seats`], [`progress`]).
 //! Heads and bodies have their times ([`pace`], [`crate::extract`]), an answer that nobody takes has one, a connection
 //! that nobody uses has one: so each slot comes free again, whatever its client does.
 
 mod files;
 mod pace;
+mod progress;
+mod seats;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -20,24 +24,27 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::App;
 use crate::logging::chain;
-use pace::{Calls, Paced};
+use pace::Paced;
+use progress::{AnswerBody, Progress};
+use seats::{Network, Room};
 
 pub use files::raise_file_limit;
 pub(crate) use files::room_for_connections;
+pub(crate) use seats::Seats;
 
 /// How many there may be at once, where nothing else is said.
 pub(crate) const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 
-/// From the end of a call until the next head must be there, when the connection lies idle: longer than the minute after which most proxies let go of
-/// theirs, so that they seldom send a call into one that is being closed.
+/// From the end of a call until the next head must be there, when the connection lies idle: longer than the minute after
+/// which most proxies let go of theirs, so that they seldom send a call into one that is being closed.
 const IDLE_PATIENCE: Duration = Duration::from_secs(75);
 
 /// The longest head of a request, in bytes, and with it what a connection can make the server remember.
@@ -46,61 +53,62 @@ const MAX_HEAD: usize = 32 * 1024;
 /// How long to wait when the system has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
-/// Takes connections until the server is told to stop, at most so many at once, and shows how many there are; returns
-/// those still open. Dropping them closes them.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    max: usize,
-    router: Router,
-    stopping: CancellationToken,
-    shown: Gauge,
-) -> JoinSet<()> {
-    let mut open = JoinSet::new();
-    let (mut full, mut failing) = (OnceAMinute::default(), OnceAMinute::default());
+/// Takes connections until the server is told to stop, as long as there are seats, and shows how many there are; returns
+/// those still open.
+pub(crate) async fn accept(listener: TcpListener, mut seats: Seats, router: Router, app: &App) -> Seats {
+    let (shown, turned_idle) = (app.metrics.connections(), Arc::new(Notify::new()));
+    let (mut full, mut refused, mut failing) = (OnceAMinute::default(), OnceAMinute::default(), OnceAMinute::default());
+    let mut next: Option<(TcpStream, SocketAddr)> = None;
     loop {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        shown.set(open.len() as f64);
-        let room = open.len() < max;
-        if !room && full.now() {
-            tracing::warn!(max, "no more connections can be taken; others wait until one ends");
-        }
-        tokio::select! {
-            () = stopping.cancelled() => return open,
-            Some(ended) = open.join_next() => note(ended),
-            accepted = listener.accept(), if room => match accepted {
-                Ok((stream, peer)) => {
+        shown.set(seats.len() as f64);
+        if let Some((stream, peer)) = next.take() {
+            let network = (!app.identity.trusts(peer.ip())).then(|| Network::of(peer.ip()));
+            match seats.make_room(network) {
+                Room::Free => {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%peer, %error, "small answers may leave late");
                     }
                     // before its first call, which may ask how many there are
                     shown.increment(1.0);
-                    open.spawn(serve(stream, peer, router.clone(), stopping.clone()));
+                    let progress = Progress::new(Arc::clone(&turned_idle));
+                    let connection = serve(stream, peer, router.clone(), progress.clone(), app.stopping.clone());
+                    seats.take(network, progress, connection);
                 }
+                Room::AllTaken => {
+                    if full.now() {
+                        tracing::warn!(
+                            open = seats.len(),
+                            "all connections are taken by calls; others wait until one ends"
+                        );
+                    }
+                    next = Some((stream, peer));
+                }
+                Room::ShareTaken => {
+                    if refused.now() {
+                        tracing::warn!(%peer, share = seats.share(), "closed a connection: its address has its share");
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            () = app.stopping.cancelled() => return seats,
+            true = seats.one_ended() => {}
+            () = turned_idle.notified(), if next.is_some() => {}
+            accepted = listener.accept(), if next.is_none() => match accepted {
+                Ok(accepted) => next = Some(accepted),
                 Err(error) if is_over(&error) => {}
                 Err(error) => {
                     if failing.now() {
-                        tracing::warn!(%error, open = open.len(), "no connection can be taken for now");
+                        tracing::warn!(%error, open = seats.len(), "no connection can be taken for now");
                     }
                     tokio::select! {
-                        () = stopping.cancelled() => {}
+                        () = app.stopping.cancelled() => {}
                         () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                     }
                 }
             }
         }
-    }
-}
-
-/// Ready once the last of them has ended.
-pub(crate) async fn all_ended(open: &mut JoinSet<()>) {
-    while let Some(ended) = open.join_next().await {
-        note(ended);
-    }
-}
-
-fn note(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection ended in a fault of the server");
     }
 }
 
@@ -111,19 +119,18 @@ fn is_over(error: &io::Error) -> bool {
 }
 
 /// Answers the calls of one connection; the last one is that under way when the server is told to stop.
-async fn serve<S>(stream: S, peer: SocketAddr, router: Router, stopping: CancellationToken)
+async fn serve<S>(stream: S, peer: SocketAddr, router: Router, progress: Progress, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let calls = Calls::default();
-    let stream = TokioIo::new(Paced::new(stream, calls.clone()));
+    let stream = TokioIo::new(Paced::new(stream, progress.clone()));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let (call, router) = (calls.begin(), router.clone());
+        let (call, router) = (progress.begin_call(), router.clone());
         request.extensions_mut().insert(ConnectInfo(peer));
         async move {
-            let answer = router.oneshot(request).await;
-            drop(call);
-            answer
+            let call = call.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+            let Ok(answer) = router.oneshot(request).await;
+            Ok::<_, io::Error>(answer.map(|body| AnswerBody::new(body, call)))
         }
     });
     let mut http = http1::Builder::new();

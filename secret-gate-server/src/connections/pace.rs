@@ -2,13 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
+
+use super::progress::Progress;
 
 /// How long the head of a request may take, from the connection's start or from the first byte after an answer.
 pub(super) const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -16,62 +16,29 @@ pub(super) const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of an answer that waits for it.
 pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The calls of one connection, counted at their start and again at their end: an odd number means one is under way.
-///
-/// On HTTP/1 a connection makes one call at a time.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Calls(Arc<AtomicU64>);
-
-/// A call under way, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Call(Calls);
-
-impl Calls {
-    pub(super) fn begin(&self) -> Call {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Call(self.clone())
-    }
-
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// A stream that keeps its client to these times.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     stream: S,
-    calls: Calls,
-    /// How many were counted when the head's time was last looked at.
-    counted: u64,
+    progress: Progress,
     head: Patience,
     write: Patience,
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, calls: Calls) -> Self {
-        let counted = calls.count();
-        // who connects is expected to ask
-        let mut head = Patience::new(HEAD_PATIENCE, "the head of a request took too long");
-        head.begin();
+    pub(super) fn new(stream: S, progress: Progress) -> Self {
+        let head = Patience::new(HEAD_PATIENCE, "the head of a request took too long");
         let write = Patience::new(WRITE_PATIENCE, "the answer was not taken");
-        Self { stream, calls, counted, head, write }
+        Self { stream, progress, head, write }
     }
 
-    /// Whether what is read now belongs to a head: between calls. The time for a body is its reader's matter.
-    fn reads_head(&mut self) -> bool {
-        let count = self.calls.count();
-        if count != self.counted {
-            self.counted = count;
-            self.head.end();
+    /// Fails once a head takes too long. The time for a body is its reader's matter.
+    fn time_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match self.progress.head_since() {
+            Some(since) => self.head.begin(since),
+            None => self.head.end(),
         }
-        count.is_multiple_of(2)
+        self.head.over(cx)
     }
 
     fn timed<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -79,21 +46,20 @@ impl<S> Paced<S> {
             self.write.end();
             return written;
         }
-        self.write.begin();
+        self.write.begin(Instant::now());
         self.write.over(cx).map(Err)
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let head = self.reads_head();
-        if head && let Poll::Ready(error) = self.head.over(cx) {
+        if let Poll::Ready(error) = self.time_head(cx) {
             return Poll::Ready(Err(error));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if head && buf.filled().len() > before {
-            self.head.begin();
+        if buf.filled().len() > before {
+            self.progress.read();
         }
         read
     }
@@ -119,7 +85,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.progress.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -141,8 +111,8 @@ impl Patience {
     }
 
     /// Goes on where it has begun before.
-    fn begin(&mut self) {
-        self.running.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.allowed)));
+    fn begin(&mut self, since: Instant) {
+        self.running.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(since + self.allowed)));
     }
 
     fn end(&mut self) {

@@ -32,7 +32,7 @@ fn connect(on_the_way: usize) -> Wire {
     let (client, server) = tokio::io::duplex(on_the_way);
     let stopping = CancellationToken::new();
     let peer = SocketAddr::from(([127, 0, 0, 1], 7));
-    let server = tokio::spawn(serve(server, peer, router, stopping.clone()));
+    let server = tokio::spawn(serve(server, peer, router, Progress::new(Arc::default()), stopping.clone()));
     Wire { client, stopping, server }
 }
 

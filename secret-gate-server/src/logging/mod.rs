@@ -5,6 +5,7 @@
 //! call concerns a request of the gate, whose id stands in the message on the phone too; and what the line itself has
 //! to tell, in members of its own.
 
+mod answered;
 mod json;
 
 use std::io::IsTerminal as _;
@@ -16,6 +17,8 @@ use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+pub(crate) use answered::log_call;
 
 /// The target of the span around an HTTP call.
 const CALL: &str = "secret_gate::call";
@@ -67,7 +70,7 @@ pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The span around an HTTP call: whatever is logged inside carries this id.
-pub(crate) fn call(call_id: &str) -> Span {
+fn call(call_id: &str) -> Span {
     tracing::info_span!(target: CALL, "call", call_id, request_id = tracing::field::Empty)
 }
 

@@ -1,0 +1,114 @@
+//! One line for each call, and one count: answered, or left by its client before that.
+
+use std::time::{Duration, Instant};
+
+use axum::RequestExt as _;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use secret_gate_core::{Gate, Token};
+use tracing::Instrument as _;
+
+use super::{call, concerns};
+use crate::App;
+use crate::metrics::Metrics;
+use crate::random_id;
+
+/// The id of a call, in its answer and in the lines of the log that belong to it.
+const CALL_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What stands for the status where a client left before it was answered; no answer has it.
+const CLIENT_LEFT: u16 = 499;
+
+/// Gives each call an id, and the log one line for each, with the route's template: the path itself can hold a token.
+pub(crate) async fn log_call(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let _under_way = app.under_way.token();
+    let call_id = random_id();
+    let span = call(&call_id);
+    let answered = async {
+        let started = Instant::now();
+        if let Ok(params) = request.extract_parts::<RawPathParams>().await {
+            log_whom_it_concerns(&app.gate, &params);
+        }
+        let waiting = Waiting {
+            method: name_of(request.method()),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            started,
+            metrics: &app.metrics,
+            is_answered: false,
+        };
+        let response = next.run(request).await;
+        waiting.answered(response.status().as_u16());
+        response
+    };
+    let mut response = answered.instrument(span).await;
+    // whatever id the client sent: two calls must never share one
+    response.headers_mut().extend(HeaderValue::try_from(call_id).ok().map(|id| (CALL_ID, id)));
+    response
+}
+
+/// A call whose client waits for the answer. One that is dropped without an answer was left.
+struct Waiting<'a> {
+    method: &'static str,
+    route: Option<MatchedPath>,
+    started: Instant,
+    metrics: &'a Metrics,
+    is_answered: bool,
+}
+
+impl Waiting<'_> {
+    fn answered(mut self, status: u16) {
+        self.is_answered = true;
+        let took_ms = millis(self.started.elapsed());
+        tracing::info!(method = self.method, route = self.route(), status, took_ms, "answered");
+        self.count(status);
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("none", MatchedPath::as_str)
+    }
+
+    fn count(&self, status: u16) {
+        self.metrics.count_answer(self.route(), status, self.started.elapsed());
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let took_ms = millis(self.started.elapsed());
+            let (method, route, status) = (self.method, self.route(), CLIENT_LEFT);
+            tracing::info!(method, route, status, took_ms, "the client left before the answer");
+            self.count(CLIENT_LEFT);
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A client can make up methods, of any length.
+fn name_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "other",
+    }
+}
+
+/// The token in the path stays out of the log; the id of its request, which opens nothing, takes its place.
+fn log_whom_it_concerns(gate: &Gate, params: &RawPathParams) {
+    let token = params.iter().find(|(name, _)| *name == "token");
+    if let Some(standing) = token.and_then(|(_, token)| gate.standing(&Token::presented(token)).ok()) {
+        concerns(&standing.request_id);
+    }
+}
