@@ -342,6 +342,23 @@ async fn connections_are_counted_while_they_are_open() {
 }
 
 #[tokio::test]
+async fn looks_of_callers_who_leave_cost_one() {
+    let world = World::start().await;
+    world.connect.clear_calls();
+    world.connect.faults().latency(Duration::from_millis(500));
+    for _ in 0..20 {
+        let mut wire = wire(&world.server.url, "/ready").await;
+        // nothing comes: the look takes longer
+        tokio::time::timeout(Duration::from_millis(20), wire.read_u8()).await.unwrap_err();
+    }
+    let answer = world.http.get("/ready").await;
+    assert_eq!((answer.status, &answer.body["backend"]), (200, &json!("ok")), "{answer:?}");
+    // one look lists the vaults and asks how Connect is
+    let calls = world.connect.calls();
+    assert_eq!(calls.len(), 2, "{calls:?}");
+}
+
+#[tokio::test]
 async fn lines_that_the_audit_log_can_not_take_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit").to_str().unwrap().to_owned();
