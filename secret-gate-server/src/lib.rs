@@ -198,10 +198,9 @@ impl Server {
             tracing::warn!(connections = room, "the limit on open files keeps connections below {max_connections}");
         }
         let (router, app) = router(app);
-        let metrics = app.metrics.clone();
-        let _upkeep = AbortOnDropHandle::new(tokio::spawn(every(METRICS_UPKEEP, move || metrics.upkeep())));
-        let forgets = app.clone();
-        let _cleanup = AbortOnDropHandle::new(tokio::spawn(every(cleanup_interval, move || forgets.clean_up())));
+        let (counts, forgets) = (app.clone(), app.clone());
+        let house = keep_house(move || counts.metrics.upkeep(), move || forgets.clean_up(), cleanup_interval);
+        let _house = AbortOnDropHandle::new(tokio::spawn(house));
         let until_stopped = async {
             stop.await;
             app.stopping.cancel();
@@ -262,10 +261,36 @@ async fn finish(app: &App, mut open: Seats) {
     }
 }
 
-/// Does this again and again, for the first time when so much time has passed.
-async fn every(interval: Duration, mut work: impl FnMut()) {
+/// Goes on until it is dropped. The counts have their own clock: what has ended may be kept for days.
+async fn keep_house(upkeep: impl FnMut() + Send, clean_up: impl FnMut() + Send, cleanup_interval: Duration) {
+    tokio::join!(every(METRICS_UPKEEP, upkeep), every(cleanup_interval, clean_up));
+}
+
+async fn every(interval: Duration, mut work: impl FnMut() + Send) {
     loop {
         tokio::time::sleep(interval).await;
         work();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_are_kept_up_however_seldom_something_is_forgotten() {
+        const WEEK: Duration = Duration::from_secs(168 * 3600);
+        let (upkept, cleaned) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let add = |count: &AtomicUsize| {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let house = keep_house(|| add(&upkept), || add(&cleaned), WEEK);
+        tokio::time::timeout(Duration::from_secs(61), house).await.unwrap_err();
+        assert_eq!((upkept.load(Ordering::Relaxed), cleaned.load(Ordering::Relaxed)), (4, 0));
+        let house = keep_house(|| {}, || add(&cleaned), WEEK);
+        tokio::time::timeout(WEEK + Duration::from_secs(1), house).await.unwrap_err();
+        assert_eq!(cleaned.load(Ordering::Relaxed), 1);
     }
 }

@@ -6,7 +6,8 @@ mod support;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use support::{Answer, World};
+use support::exposition::Exposition;
+use support::{Answer, World, wire};
 
 type Line = Map<String, Value>;
 
@@ -108,4 +109,39 @@ async fn a_warning_leads_to_its_call_whatever_the_level_and_whatever_id_the_clie
     let line = world.server.line(|line| line.contains("the secret backend gave no answer")).await;
     assert_eq!(lines(&line)[0]["call_id"], *id);
     assert!(!world.server.log().contains(SENT));
+}
+
+#[tokio::test]
+async fn a_call_that_its_client_left_has_a_line_and_is_counted() {
+    let world = World::start().await;
+    let asked = world.ask_for_db().await;
+    let waiting = wire(&world.server.url, &format!("/status/{}?wait=60s", asked.token)).await;
+    // by the time this is answered the other has been taken in
+    world.http.get("/health").await;
+    world.http.get("/health").await;
+    drop(waiting);
+    let line = world.server.line(|line| line.contains("the client left before the answer")).await;
+    let line = &lines(&line)[0];
+    let expected = [("method", json!("GET")), ("route", json!("/status/{token}")), ("status", json!(499))];
+    for (member, value) in expected.into_iter().chain([("request_id", json!(asked.request_id))]) {
+        assert_eq!(line[member], value, "{line:?}");
+    }
+    assert!(line["took_ms"].is_u64() && line["call_id"].is_string(), "{line:?}");
+    let metrics = Exposition::parse(&world.http.get("/metrics").await.text);
+    let left = metrics.get("secret_gate_http_answers_total", "route=/status/{token},status=499");
+    assert!((left - 1.0).abs() < f64::EPSILON, "{left}");
+}
+
+#[tokio::test]
+async fn a_method_that_a_client_made_up_is_not_repeated() {
+    let world = World::start().await;
+    for made_up in ["GETT", "get", "PLANTED-\u{60}7c1d", &"X".repeat(30_000)] {
+        let method = Method::from_bytes(made_up.as_bytes()).unwrap();
+        let answer = world.http.send(world.http.call(method, "/health")).await;
+        assert_eq!(answer.status, 405, "{}", answer.text.len());
+        let id = call_id(&answer);
+        let line = world.server.line(|line| line.contains(&id)).await;
+        assert_eq!(lines(&line)[0]["method"], "other", "{line}");
+        assert!(line.len() < 400 && !line.contains("PLANTED"), "{line}");
+    }
 }

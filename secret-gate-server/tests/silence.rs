@@ -263,6 +263,28 @@ async fn told_to_stop_during_a_release_the_server_finishes_it() {
     drop(telegram);
 }
 
+/// With an Idempotency-Key a question goes on without its caller, so the server owes it an ending.
+#[tokio::test]
+async fn told_to_stop_the_server_waits_for_a_question_whose_caller_has_left() {
+    const SLOW: Duration = Duration::from_secs(2);
+    let world = World::start().await;
+    world.telegram.faults().set("sendMessage", Fault::Delay(SLOW), Times::Next(1));
+    world.telegram.faults().status("sendMessage", 400, 1);
+    let mut caller = tokio::net::TcpStream::connect(world.server.url.trim_start_matches("http://")).await.unwrap();
+    let call = "POST /request HTTP/1.1\r\nHost: x\r\nIdempotency-Key: 0123456789abcdef0123\r\nContent-Length: 20\r\n\r\n\
+        {\"secret_name\":\"db\"}";
+    caller.write_all(call.as_bytes()).await.unwrap();
+    world.server.line(|line| line.contains("\\\"event\\\":\\\"asked\\\"")).await;
+    let asked = std::time::Instant::now();
+    drop(caller);
+    world.server.line(|line| line.contains("the client left before the answer")).await;
+    world.server.terminate();
+    let ended = world.server.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(asked.elapsed() >= SLOW - Duration::from_millis(100), "ended after {:?}", asked.elapsed());
+    assert!(ended.stderr.contains("\\\"event\\\":\\\"undelivered\\\""), "{}", ended.stderr);
+}
+
 #[tokio::test]
 async fn told_to_stop_the_server_answers_who_waits_and_ends_within_a_second() {
     let world = World::start().await;

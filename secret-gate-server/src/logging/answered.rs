@@ -1,6 +1,6 @@
 //! One line for each call, and one count: answered, or left by its client before that.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::RequestExt as _;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
@@ -60,33 +60,30 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     fn answered(mut self, status: u16) {
         self.is_answered = true;
-        let took_ms = millis(self.started.elapsed());
+        let took_ms = self.count(status);
         tracing::info!(method = self.method, route = self.route(), status, took_ms, "answered");
-        self.count(status);
     }
 
     fn route(&self) -> &str {
         self.route.as_ref().map_or("none", MatchedPath::as_str)
     }
 
-    fn count(&self, status: u16) {
-        self.metrics.count_answer(self.route(), status, self.started.elapsed());
+    /// Returns how many milliseconds it took.
+    fn count(&self, status: u16) -> u64 {
+        let took = self.started.elapsed();
+        self.metrics.count_answer(self.route(), status, took);
+        u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
-            let took_ms = millis(self.started.elapsed());
+            let took_ms = self.count(CLIENT_LEFT);
             let (method, route, status) = (self.method, self.route(), CLIENT_LEFT);
             tracing::info!(method, route, status, took_ms, "the client left before the answer");
-            self.count(CLIENT_LEFT);
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A client can make up methods, of any length.
