@@ -1,9 +1,11 @@
 //! The daemon: being it, starting it, calling it.
 
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 
 use secret_gate_core::daemon::{
     Answer, Answers, ConnectError, Daemon, DaemonError, DaemonOptions, Event, SocketPath, Status, Verb, Wish, call,
+    call_with,
 };
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Scope, Use};
@@ -139,7 +141,8 @@ pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values,
 pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Result<Event, Failure> {
     let mut stop = Stop::new()?;
     let name = visible(name);
-    let mut answers = call(connect_or_start().await?, verb).await.map_err(broken)?;
+    let stdin = std::io::stdin();
+    let mut answers = call_with(connect_or_start().await?, verb, Some(stdin.as_fd())).await.map_err(broken)?;
     let Event::Started = decided(ui, &name, &mut answers, limit, &mut stop).await? else { return Err(odd()) };
     loop {
         let answer = tokio::select! {

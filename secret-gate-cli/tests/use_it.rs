@@ -74,6 +74,19 @@ async fn any_command_covers_each_and_what_is_no_secret_is_named() {
 }
 
 #[tokio::test]
+async fn a_command_reads_what_the_client_was_given() {
+    let gated = Gated::start(approving(1)).await;
+    let machine = with_path(&gated);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let client = machine.spawn_at(reader, &exec(&["--shell", "read line; echo \"$line $T\"; cat"]));
+    std::io::Write::write_all(&mut writer, b"first s3cret-value\nand the rest").unwrap();
+    drop(writer);
+    let run = finish(client).await;
+    let expected = "first [redacted:db/password] [redacted:db/password]\nand the rest";
+    assert_eq!((run.code, run.out.as_str()), (0, expected), "{run:?}");
+}
+
+#[tokio::test]
 async fn who_leaves_takes_the_command_along() {
     let gated = Gated::start(approving(2)).await;
     let machine = with_path(&gated);

@@ -66,6 +66,10 @@ async fn ask(place: &SocketPath, verb: Verb) -> Event {
 /// What the daemon answers to these bytes, if it does.
 async fn say(place: &SocketPath, bytes: &[u8]) -> String {
     let mut stream = place.connect().await.unwrap();
+    if !bytes.is_empty() {
+        // no descriptor comes with it
+        stream.write_all(b"\0").await.unwrap();
+    }
     stream.write_all(bytes).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = Vec::new();
@@ -159,11 +163,18 @@ async fn what_is_no_call_gets_an_answer_or_an_end() {
         let answer = say(&place, bytes).await;
         assert!(answer.contains("\"failed\""), "{:?} got {answer}", String::from_utf8_lossy(bytes));
     }
+    for opening in [b"\x01\0\0\0\0\0", b"\xff\0\0\0\0\0"] {
+        let mut stream = place.connect().await.unwrap();
+        stream.write_all(opening).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end").ok();
+        assert!(String::from_utf8_lossy(&answer).contains("does not begin as a call does"), "{opening:?}");
+    }
     let older = say(&place, &frame("{\"protocol\":99,\"verb\":\"status\"}")).await;
     assert!(older.contains("the daemon speaks protocol 1, this program 99"), "{older}");
     // half a frame, and nothing for ever: the daemon does not wait for ever, and serves others meanwhile
     let mut stalled = place.connect().await.unwrap();
-    stalled.write_all(b"\0\0").await.unwrap();
+    stalled.write_all(b"\0\0\0").await.unwrap();
     assert!(matches!(running.ask(Verb::Status).await, Event::Status(_)));
     let mut rest = Vec::new();
     tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut rest)).await.expect("the end of a stalled call").unwrap();

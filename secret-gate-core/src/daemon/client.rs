@@ -1,6 +1,7 @@
 //! The daemon's clients: find it, start it where there is none, call it.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
 use super::call::{Call, Event, Verb};
-use super::frame::{Frame, Kind, send_message};
+use super::frame::{Frame, Kind, open, send_message};
 use super::paths::{PlaceError, SocketPath};
 use super::peer::{PeerError, check_user};
 
@@ -120,7 +121,16 @@ async fn start(command: &mut tokio::process::Command) -> io::Result<()> {
 ///
 /// # Errors
 /// When the connection breaks.
-pub async fn call(mut stream: UnixStream, verb: Verb) -> io::Result<Answers> {
+pub async fn call(stream: UnixStream, verb: Verb) -> io::Result<Answers> {
+    call_with(stream, verb, None).await
+}
+
+/// The same for a command that reads from this descriptor.
+///
+/// # Errors
+/// As for [`call`].
+pub async fn call_with(mut stream: UnixStream, verb: Verb, stdin: Option<BorrowedFd<'_>>) -> io::Result<Answers> {
+    open(&stream, stdin).await?;
     send_message(&mut stream, &Call::new(verb)).await?;
     Ok(Answers { stream })
 }

@@ -1,13 +1,21 @@
 //! How daemon and client talk: frames over a Unix socket.
 //!
-//! A frame is a length (four bytes, big-endian), a kind (one byte) and so many bytes. A client sends one call and then
+//! A client opens with one byte: 1 when a descriptor comes with it (`SCM_RIGHTS`), which is the standard input of a command,
+//! 0 otherwise. A frame is a length (four bytes, big-endian), a kind (one byte) and so many bytes. A client sends one call and then
 //! listens until the daemon closes; closing first takes the call back.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest};
+use tokio::net::UnixStream;
 use zeroize::Zeroizing;
 
 /// The longest content of a frame, in bytes: an environment fits with room to spare.
@@ -102,6 +110,46 @@ pub(super) async fn send_message(
 ) -> io::Result<()> {
     let content = Zeroizing::new(serde_json::to_vec(message)?);
     send(to, Kind::Message, &content).await
+}
+
+/// Opens a call, with the standard input of the command that it is about where there is one.
+pub(super) async fn open(stream: &UnixStream, stdin: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let descriptors: Vec<BorrowedFd<'_>> = stdin.into_iter().collect();
+    let opening = [u8::from(stdin.is_some())];
+    let send = || {
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        }
+        Ok(sendmsg(stream, &[IoSlice::new(&opening)], &mut control, SendFlags::empty())?)
+    };
+    stream.async_io(Interest::WRITABLE, send).await.map(drop)
+}
+
+/// Hears how a call opens; `None` when the other end has closed instead.
+pub(super) async fn opened(stream: &UnixStream) -> io::Result<Option<Option<OwnedFd>>> {
+    let mut opening = [0];
+    let (length, descriptor) = stream
+        .async_io(Interest::READABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let buffers = &mut [IoSliceMut::new(&mut opening)];
+            let received = recvmsg(stream, buffers, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+            // what is not taken is closed
+            let descriptor = control.drain().find_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+                _ => None,
+            });
+            Ok((received.bytes, descriptor))
+        })
+        .await?;
+    match (length, opening, descriptor) {
+        (0, _, _) => Ok(None),
+        (_, [0], None) => Ok(Some(None)),
+        (_, [1], Some(descriptor)) => Ok(Some(Some(descriptor))),
+        _ => Err(malformed("it does not begin as a call does")),
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub use call::{
     Call, Event, Exec, Failure, FailureKind, Granted, Held, HeldItem, Inject, Key, OsText, PROTOCOL, Ssh, Status, Verb,
     Way, Wish,
 };
-pub use client::{Answer, Answers, ConnectError, call};
+pub use client::{Answer, Answers, ConnectError, call, call_with};
 pub use harden::harden_process;
 pub use paths::{PlaceError, SocketPath};
 pub use peer::PeerError;

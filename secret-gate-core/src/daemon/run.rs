@@ -41,7 +41,7 @@ pub(super) async fn exec(exec: Exec, covered: &Covered, client: &Client) -> Resu
 
 /// Runs a command for a client. When an approval is taken back meanwhile, it is killed.
 pub(super) async fn run(
-    command: Command,
+    mut command: Command,
     injections: &[Injection],
     covered: &Covered,
     client: &Client,
@@ -50,6 +50,9 @@ pub(super) async fn run(
     let revoked: Vec<_> = holdings.map(|holding| Box::pin(holding.revoked.cancelled())).collect();
     if revoked.is_empty() {
         return Err(Failure::new(FailureKind::Invalid, "no secret is named"));
+    }
+    if let Some(stdin) = client.take_stdin().await {
+        command = command.stdin(stdin);
     }
     client.hear(&Event::Started).await;
     let cancel = async { drop(select_all(revoked).await) };

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ask::{Asking, Caller, Covered};
 use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
-use super::frame::{Frame, Kind, send, send_message};
+use super::frame::{Frame, Kind, opened, send, send_message};
 use super::holdings::{Found, Holding, Holdings};
 use super::paths::{PlaceError, SocketPath};
 use super::peer::check_caller;
@@ -213,17 +214,24 @@ impl App {
 
     async fn serve(&self, stream: UnixStream) {
         let refused = check_caller(&stream).err();
+        let opening = if refused.is_none() { heard(opened(&stream)).await } else { None };
         let (mut reader, writer) = stream.into_split();
-        let client = Client { writer: Mutex::new(writer) };
+        let mut client = Client { writer: Mutex::new(writer), stdin: Mutex::default() };
         if let Some(refused) = refused {
             tracing::warn!(error = %refused, "a call was refused");
             client.send(&Event::Failed(Failure::new(FailureKind::Invalid, refused.to_string()))).await.ok();
             return;
         }
-        let call = match tokio::time::timeout(CALL_PATIENCE, Frame::read(&mut reader)).await {
-            Ok(Ok(Some(frame))) => frame.parse::<Call>(),
-            Ok(Ok(None)) | Err(_) => return,
-            Ok(Err(error)) => Err(error),
+        let call = match opening {
+            None => return,
+            Some(Err(error)) => Err(error),
+            Some(Ok(stdin)) => {
+                client.stdin = Mutex::new(stdin);
+                match heard(Frame::read(&mut reader)).await {
+                    None => return,
+                    Some(frame) => frame.and_then(|frame| frame.parse::<Call>()),
+                }
+            }
         };
         let answer = match call {
             Ok(Call { protocol: PROTOCOL, verb }) => tokio::select! {
@@ -337,9 +345,16 @@ impl Drop for UnderWay {
 /// The client of one call.
 pub(super) struct Client {
     writer: Mutex<OwnedWriteHalf>,
+    /// What a command reads from.
+    stdin: Mutex<Option<OwnedFd>>,
 }
 
 impl Client {
+    /// What a command is to read from; once.
+    pub(super) async fn take_stdin(&self) -> Option<OwnedFd> {
+        self.stdin.lock().await.take()
+    }
+
     /// Passes output of a command on, however long the client takes: it may be a person who reads.
     pub(super) async fn pass_on(&self, kind: Kind, output: &[u8]) -> io::Result<()> {
         let mut writer = self.writer.lock().await;
@@ -362,6 +377,11 @@ impl Caller for Client {
     async fn hear(&self, event: &Event) {
         self.send(event).await.ok();
     }
+}
+
+/// What a client says in time; `None` for one that has gone, or says nothing.
+async fn heard<T>(saying: impl Future<Output = io::Result<Option<T>>>) -> Option<io::Result<T>> {
+    tokio::time::timeout(CALL_PATIENCE, saying).await.ok().and_then(Result::transpose)
 }
 
 /// Returns when the client has gone; one that says more than its call has as well.
