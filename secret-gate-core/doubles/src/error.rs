@@ -1,17 +1,18 @@
 //! What can go wrong in a double itself, as opposed to what it plays.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 /// A failure of the double or of the test that drives it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DoubleError {
     /// The address could not be bound.
-    #[error("cannot listen on loopback")]
+    #[error("cannot listen on {address}")]
     #[non_exhaustive]
     Listen {
+        /// The address.
+        address: SocketAddr,
         /// What the system said.
-        #[from]
         source: io::Error,
     },
     /// What a test waited for did not happen in time.

@@ -25,6 +25,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
+use crate::error::DoubleError;
+
 /// A running server. Dropping it stops the listener and cuts every open connection.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -33,9 +35,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(address: SocketAddr, router: Router) -> io::Result<Self> {
-        let tcp = TcpListener::bind(address).await?;
-        let address = tcp.local_addr()?;
+    pub(crate) async fn start(address: SocketAddr, router: Router) -> Result<Self, DoubleError> {
+        let refused = |source| DoubleError::Listen { address, source };
+        let tcp = TcpListener::bind(address).await.map_err(refused)?;
+        let address = tcp.local_addr().map_err(refused)?;
         let stop = CancellationToken::new();
         let lines = Lines { tcp, stop: stop.clone() };
         let serving = axum::serve(lines, router.into_make_service_with_connect_info::<Line>());

@@ -328,6 +328,46 @@ async fn raw(telegram: &TelegramDouble, head: &str, body: &str) -> std::io::Resu
 }
 
 #[tokio::test]
+async fn people_write_by_hand() -> TestResult {
+    let telegram = TelegramDouble::start().await?;
+    telegram.add_chat(ChatKind::Group, -7);
+    let say = async |body: &str| {
+        raw(&telegram, "POST /control/say HTTP/1.1\r\nContent-Type: application/json\r\n", body).await
+    };
+    for body in [r#"{"text": "hé 👋"}"#, r#"{"text": "", "chat_id": -7, "user_id": 43}"#] {
+        assert!(say(body).await?.starts_with("HTTP/1.1 204"), "{body}");
+    }
+    let refused =
+        [(404, r#"{"text": "x", "chat_id": 5}"#), (422, "{}"), (422, r#"{"text": "x", "chat": 42}"#), (400, "{\"te")];
+    for (status, body) in refused {
+        assert!(say(body).await?.starts_with(&format!("HTTP/1.1 {status}")), "{body}");
+    }
+
+    let heard = poll(&bot(&telegram), 0, 5).await?;
+    let heard: Vec<_> = heard
+        .iter()
+        .map(|update| match &update.kind {
+            UpdateKind::Message(message) => {
+                let from = message.from.as_ref().map(|user| user.first_name.as_str());
+                (message.chat.id.0, from, message.text())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(heard, [(42, Some("Ann"), Some("hé 👋")), (-7, Some("User 43"), Some(""))]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() -> TestResult {
+    let telegram = TelegramDouble::start().await?;
+    let address = telegram.url().replace("http://", "");
+    let refused = TelegramDouble::start_on(address.parse()?).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("cannot listen on {address}"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn parameters_come_in_every_form() -> TestResult {
     let telegram = TelegramDouble::start().await?;
     let path = format!("/bot{}/SENDmessage", telegram.token());

@@ -1,8 +1,8 @@
 //! A Telegram Bot API to try things by hand: shows what the bot writes, and presses its buttons on request.
 
-#![expect(clippy::print_stdout, reason = "this program talks to the person who started it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program talks to the person who started it")]
 
-use std::{collections::BTreeMap, error::Error, net::SocketAddr};
+use std::{collections::BTreeMap, error::Error, iter, net::SocketAddr, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 use secret_gate_doubles::{
@@ -13,9 +13,12 @@ use secret_gate_doubles::{
 /// Plays the Telegram Bot API until Ctrl-C, and prints every message as it comes.
 ///
 /// Press a button with
-/// curl -d '{"message_id":2,"button":"Approve"}' -H content-type:application/json URL/control/press
+///   curl URL/control/press -H content-type:application/json \
+///     -d '{"message_id":2,"button":"Approve"}'
+/// and write to the bot, as `secret-gate-server chats` waits for, with
+///   curl URL/control/say -H content-type:application/json -d '{"text":"hello"}'
 #[derive(Debug, Parser)]
-#[command(name = "telegram-double")]
+#[command(name = "telegram-double", verbatim_doc_comment)]
 struct Options {
     /// The address to listen on; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:8082")]
@@ -50,8 +53,17 @@ impl Auto {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    match play(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", told(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn play(options: Options) -> Result<(), Box<dyn Error>> {
     let telegram = TelegramDouble::start_on(options.listen).await?.with_token(&options.token);
     let user = User::new(options.user, "Ann");
     let kind = if options.chat < 0 { ChatKind::Group } else { ChatKind::Private { user: user.clone() } };
@@ -62,11 +74,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("export TELEGRAM_BOT_TOKEN={}", telegram.token());
     println!("export TELEGRAM_CHAT_ID={}\n", options.chat);
     println!("Questions appear here. {}", how_to_answer(options.auto, &telegram.url()));
+    println!(
+        "\nTo write to the bot, as `secret-gate-server chats` waits for:\n\n{}",
+        how_to_write(&options, &telegram.url())
+    );
     tokio::select! {
         shown = show(&telegram, options.auto, options.user) => shown?,
         stop = tokio::signal::ctrl_c() => stop?,
     }
     Ok(())
+}
+
+/// The error with what caused it, and what to do where the address is taken.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
+    let text = causes.collect::<Vec<_>>().join(": ");
+    match error.downcast_ref() {
+        Some(DoubleError::Listen { .. }) => format!("{text}\nhint: choose another address with --listen"),
+        _ => text,
+    }
 }
 
 fn how_to_answer(auto: Option<Auto>, url: &str) -> String {
@@ -77,6 +103,14 @@ fn how_to_answer(auto: Option<Auto>, url: &str) -> String {
              -d '{{\"message_id\":2,\"button\":\"Approve\"}}'"
         ),
     }
+}
+
+fn how_to_write(options: &Options, url: &str) -> String {
+    let (chat, user) = (options.chat, options.user);
+    format!(
+        "curl {url}/control/say -H content-type:application/json \\\n  \
+         -d '{{\"text\":\"hello\",\"chat_id\":{chat},\"user_id\":{user}}}'"
+    )
 }
 
 /// Prints what happens for ever, pressing where asked to.

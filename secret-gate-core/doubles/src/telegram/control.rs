@@ -4,6 +4,8 @@
 //! * `GET /control/answers` lists the answers to presses.
 //! * `GET /control/calls` lists the calls as `{"method": …, "status": …}`, without a status while they wait.
 //! * `POST /control/press {"message_id": 2, "button": "Approve", "user_id": 42}` presses a button.
+//! * `POST /control/say {"text": "hello", "chat_id": 42, "user_id": 42}` lets a person write to the bot. Without ids it is
+//!   the person of the private chat that the double knows from the start.
 //! * `POST /control/fault {"method": "sendMessage", "fault": {"retry_after": 3}, "times": {"next": 1}}` breaks it;
 //!   `{"clear": true}` mends it, and `{"webhook": "https://…"}` sets a webhook.
 
@@ -16,7 +18,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{api::Shared, faults::TelegramFaults};
+use super::{api::Shared, faults::TelegramFaults, world::FIRST_CHAT};
 use crate::fault::{Fault, Times};
 
 pub(super) fn routes() -> Router<Shared> {
@@ -25,6 +27,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/control/answers", get(answers))
         .route("/control/calls", get(calls))
         .route("/control/press", post(press))
+        .route("/control/say", post(say))
         .route("/control/fault", post(fault))
 }
 
@@ -71,6 +74,27 @@ async fn press(
         Some(press) => Ok(Json(json!({"callback_query_id": press}))),
         None => Err((StatusCode::NOT_FOUND, "no such message or button\n".to_owned())),
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SayOrder {
+    text: String,
+    chat_id: Option<i64>,
+    user_id: Option<i64>,
+}
+
+async fn say(State(world): State<Shared>, Json(order): Json<SayOrder>) -> Result<StatusCode, (StatusCode, String)> {
+    let chat = order.chat_id.unwrap_or(FIRST_CHAT);
+    // In a private chat the person has the chat's id.
+    let from = order.user_id.unwrap_or(if chat < 0 { FIRST_CHAT } else { chat });
+    world.change(|world| {
+        if world.check_known(chat).is_err() {
+            return Err((StatusCode::NOT_FOUND, "no such chat\n".to_owned()));
+        }
+        world.say(chat, from, &order.text);
+        Ok(StatusCode::NO_CONTENT)
+    })
 }
 
 #[derive(Debug, Deserialize)]

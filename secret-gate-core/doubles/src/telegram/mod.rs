@@ -185,16 +185,7 @@ impl TelegramDouble {
 
     /// Lets a person write to the bot.
     pub fn say(&self, chat_id: i64, from: i64, text: &str) {
-        self.world.change(|world| {
-            let message = json!({
-                "message_id": world.next_message_id(),
-                "from": world::show_user(&world.user(from)),
-                "chat": world.show_chat(chat_id),
-                "date": world::unix_now(),
-                "text": text,
-            });
-            world.updates.push(json!({"message": message}));
-        });
+        self.world.change(|world| world.say(chat_id, from, text));
     }
 
     /// Sends the bot an update of any content, such as a kind that its library does not know. The

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::fault::Rules;
 
+/// The private chat that there is from the start, and the person in it.
+pub(super) const FIRST_CHAT: i64 = 42;
+
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) token: String,
@@ -71,8 +74,8 @@ impl World {
             members: BTreeSet::new(),
             migrated: BTreeMap::new(),
         };
-        let user = User::new(42, "Ann");
-        world.add_chat(ChatKind::Private { user }, 42);
+        let user = User::new(FIRST_CHAT, "Ann");
+        world.add_chat(ChatKind::Private { user }, FIRST_CHAT);
         world
     }
 
@@ -102,6 +105,18 @@ impl World {
     pub(super) fn migrate(&mut self, group: i64, supergroup: i64) {
         self.add_chat(ChatKind::Supergroup, supergroup);
         self.migrated.insert(group, supergroup);
+    }
+
+    /// Lets a person write to the bot.
+    pub(super) fn say(&mut self, chat: i64, from: i64, text: &str) {
+        let message = json!({
+            "message_id": self.next_message_id(),
+            "from": show_user(&self.user(from)),
+            "chat": self.show_chat(chat),
+            "date": unix_now(),
+            "text": text,
+        });
+        self.updates.push(json!({"message": message}));
     }
 
     /// Checks that the bot may write to a chat.
