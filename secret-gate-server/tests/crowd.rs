@@ -94,7 +94,7 @@ impl Wire {
             }
             true
         };
-        tokio::time::timeout(PATIENCE, read).await.expect("an answer or an end")
+        tokio::time::timeout(PATIENCE, read).await.unwrap()
     }
 
     async fn is_answered(&mut self) -> bool {
