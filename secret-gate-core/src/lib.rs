@@ -3,13 +3,15 @@
 //! | part | is | comes as |
 //! |---|---|---|
 //! | [`Gate`] | the door: resolves a name, asks, releases once | |
-//! | [`SecretBackend`] | where secrets live | [`MemoryBackend`]; `onepassword::OnePassword` with feature `onepassword` |
-//! | [`Approver`] | who says yes | [`TerminalApprover`], [`FnApprover`](approver::FnApprover), [`ScriptedApprover`], [`DenyAll`]; `telegram::TelegramApprover` with feature `telegram` |
+//! | [`SecretBackend`] | where secrets live | [`MemoryBackend`]; `OnePassword` with feature `onepassword` |
+//! | [`Approver`] | who says yes | [`TerminalApprover`], [`FnApprover`], [`ScriptedApprover`], [`DenyAll`]; `TelegramApprover` with feature `telegram` |
 //! | [`Cache`] | how long a yes lasts | [`MemoryCache`], [`NoCache`] |
-//! | [`AuditLog`](audit::AuditLog) | what happened, written before it counts | [`FileAudit`](audit::FileAudit), [`TracingAudit`](audit::TracingAudit) |
+//! | [`AuditLog`](audit::AuditLog) | what happened, written before it counts | [`FileAudit`](audit::FileAudit), [`TracingAudit`](audit::TracingAudit), [`MemoryAudit`](audit::MemoryAudit) for tests |
 //! | [`Clock`](clock::Clock) | what time it is | [`SystemClock`](clock::SystemClock), [`ManualClock`](clock::ManualClock) for tests |
 //! | `client::RemoteGate` | a gate on another machine, over HTTP | feature `client` |
-//! | `ssh::PrivateAgent` | logs in with a key that lies in no file | feature `ssh` |
+//! | `exec` | runs a command with a secret, and keeps it out of what the command prints | feature `exec` |
+//! | `ssh` | logs in with a key that lies in no file | feature `ssh` |
+//! | `daemon` | holds what was approved, on the requester's machine | feature `daemon`, on Unix |
 //! | [`wire`] | the JSON types of the HTTP API | |
 //! | `conformance` | the tests that each of these must pass, to run on your own | feature `conformance` |
 //!
@@ -74,9 +76,11 @@ mod sync;
 mod uses;
 pub mod wire;
 
+#[cfg(feature = "telegram")]
+pub use approver::TelegramApprover;
 pub use approver::{
-    Approval, Approver, ApproverError, AskedField, AskedItem, Ballot, CastError, DenyAll, Outcome, Posted, Question,
-    Said, ScriptedApprover, TerminalApprover,
+    Approval, Approver, ApproverError, AskedField, AskedItem, Ballot, CastError, DenyAll, FnApprover, Outcome, Posted,
+    Question, Said, ScriptedApprover, TerminalApprover,
 };
 #[cfg(feature = "onepassword")]
 pub use backend::onepassword::OnePassword;

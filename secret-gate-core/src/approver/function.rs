@@ -8,9 +8,12 @@ use crate::Decision;
 
 /// An approver made of one async function from a question to a decision.
 ///
+/// The function is not told how the question ends: after a withdrawal or when its time is up it goes on, and what it then
+/// decides comes to nothing. One that panics has not decided, so that the question stays open until its time is up; to
+/// say no at once, return [`Decision::deny`].
+///
 /// ```
-/// use secret_gate_core::approver::FnApprover;
-/// use secret_gate_core::Decision;
+/// use secret_gate_core::{Decision, FnApprover};
 ///
 /// let approver = FnApprover::new(|question| async move {
 ///     match question.items.iter().all(|item| item.vault == "sandbox") {

@@ -68,7 +68,8 @@ impl GateBuilder {
         self
     }
 
-    /// Where audit entries go. Default: the program's log.
+    /// Where audit entries go. Default: [`TracingAudit`], the program's log as [`tracing`] has it; in a program without a
+    /// `tracing` subscriber that is nowhere.
     #[must_use]
     pub fn audit(mut self, audit: Arc<dyn AuditLog>) -> Self {
         self.audit = audit;
@@ -82,7 +83,8 @@ impl GateBuilder {
         self
     }
 
-    /// How long a request can be approved and redeemed. Default: 15 minutes.
+    /// How long a request can be approved and redeemed, and so how long [`Gate::request`] waits at most. Default: 15
+    /// minutes.
     #[must_use]
     pub const fn request_ttl(mut self, ttl: Duration) -> Self {
         self.settings.request_ttl = ttl;
@@ -103,8 +105,10 @@ impl GateBuilder {
         self
     }
 
-    /// Calls this after each step of a request's life, once, to count and to time. It must not block. A quick human may
-    /// have decided before the question counts as asked.
+    /// Calls this after each step of a request's life, once, to count and to time. It must not block; when it panics,
+    /// that is logged and the step stands. A quick human may have decided before the question counts as asked, and a
+    /// question that reaches nobody is [`Undelivered`](crate::audit::AuditEvent::Undelivered) without having been
+    /// [`Asked`](crate::audit::AuditEvent::Asked). What the cache answers is no request, and makes no step.
     #[must_use]
     pub fn on_step(mut self, listen: impl Fn(&Step) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(listen);

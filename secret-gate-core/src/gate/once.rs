@@ -19,12 +19,22 @@ impl Gate {
     /// Asks, waits for the decision and releases, in one call. If the caller goes away meanwhile, the question is
     /// withdrawn.
     ///
+    /// It waits until somebody decides, at most for the [`request_ttl`](crate::GateBuilder::request_ttl), 15 minutes
+    /// unless said otherwise; to wait for less, put a timeout around it. While the backend gives no answer to what was
+    /// approved, it is read again every 2 seconds until that time is up.
+    ///
+    /// The approver may still be showing how it ended when this returns. A program that ends then calls
+    /// [`settle`](Self::settle) and, with a `TelegramApprover`, `approver.stop()` first, and waits for both; else the last
+    /// change of the message may be lost.
+    ///
     /// With a [`Cache`](crate::Cache), a request with an intended use for items that the same requester holds under a
     /// grant that covers it is answered from there: nobody is asked, and the audit log, which has the release that the
     /// cache got the values from, gets no further entry.
     ///
     /// # Errors
-    /// [`Error::Denied`], [`Error::Expired`], and whatever [`submit`](Self::submit) and [`redeem`](Self::redeem) say.
+    /// [`Error::Denied`]; [`Error::Expired`] when nobody decided in time, or what was approved could not be read in time;
+    /// [`Error::NotApproved`] when it was revoked or withdrawn by others, or its time ended while it was read; and whatever [`submit`](Self::submit) and
+    /// [`redeem`](Self::redeem) say.
     pub async fn request(&self, request: Request) -> Result<Release, Error> {
         let scope = request.requester.identity();
         let pins = self.inner.resolve_all(&request).await?;

@@ -115,8 +115,9 @@ impl Gate {
     ///
     /// # Errors
     /// [`Error::NotApproved`] before approval and after denial, expiry, withdrawal and revocation;
-    /// [`Error::AlreadyUsed`] after the release; [`Error::ItemChanged`], [`Error::Backend`] and [`Error::Audit`] leave
-    /// the token unspent.
+    /// [`Error::AlreadyUsed`] after the release; [`Error::UnknownToken`] for a token that no request has, or whose request
+    /// was forgotten. [`Error::ItemChanged`], [`Error::Backend`], [`Error::Audit`] and [`Error::Internal`], which says that
+    /// the backend or the audit log panicked, leave the token unspent.
     pub async fn redeem(&self, token: &Token) -> Result<Release, Error> {
         let inner = &self.inner;
         loop {

@@ -42,7 +42,7 @@ pub struct Submitted {
 }
 
 impl Gate {
-    /// Puts a request before a human; returns once they can see it.
+    /// Puts a request before a human; returns once they can see it. Before that, it [sweeps](Self::sweep).
     ///
     /// If the caller goes away while this runs, the question is withdrawn: nobody would hold its token.
     ///
@@ -51,8 +51,9 @@ impl Gate {
     /// [`Error::Use`], [`Error::UnknownField`]) or not one thing ([`Error::NotFound`], [`Error::Ambiguous`]), when it is
     /// too much ([`Error::TooManySecrets`], [`Error::TooManyFields`], [`Error::TooLongToShow`]) or too many are open
     /// ([`Error::TooManyRequests`]), when the backend gives no answer ([`Error::Backend`], [`Error::Unlisted`]), the
-    /// question does not reach a human ([`Error::NotificationFailed`]) or can't be written down ([`Error::Audit`]).
-    /// Nothing is left behind then.
+    /// question does not reach a human ([`Error::NotificationFailed`]), can't be written down ([`Error::Audit`]) or took
+    /// all its time to be ([`Error::Expired`]), when there are no random numbers or the approver panics
+    /// ([`Error::Internal`]). Nothing is left behind then.
     pub async fn submit(&self, request: Request) -> Result<Submitted, Error> {
         let inner = &self.inner;
         inner.store.check_room(&request.requester, inner.settings.room, inner.clock.now())?;

@@ -50,17 +50,25 @@ pub use probe::{BotAccount, Contact, Heard, ProbeError, SeenChat, SeenUser, Tele
 
 /// Asks in a Telegram chat.
 ///
-/// It listens for presses from [`TelegramBuilder::start`] until [`stop`](Self::stop), or until it is dropped.
+/// It listens for presses from [`TelegramBuilder::start`] until [`stop`](Self::stop), or until it is dropped. Messages are
+/// brought up to date in the background: a program that ends calls [`Gate::settle`](crate::Gate::settle) and then `stop`
+/// and waits for both, or the message may go on saying "Approved" where the secret was released.
 ///
 /// ```no_run
-/// use secret_gate_core::approver::TelegramApprover;
-/// use secret_gate_core::{Approver, SecretValue};
+/// use std::sync::Arc;
+/// use secret_gate_core::{Approver, Gate, MemoryBackend, Request, SecretValue, TelegramApprover};
 ///
 /// # async fn run(token: String) -> Result<(), Box<dyn std::error::Error>> {
-/// let approver = TelegramApprover::builder(SecretValue::new(token), -1001234567890)
-///     .approver_ids([4711])
-///     .start()?;
-/// approver.check().await?;
+/// let human = TelegramApprover::builder(SecretValue::from(token), -1001234567890).approver_ids([4711]).start()?;
+/// let human = Arc::new(human);
+/// human.check().await?;
+/// let gate = Gate::builder(Arc::new(MemoryBackend::new()), Arc::clone(&human) as _).build();
+///
+/// let released = gate.request(Request::new("database")).await;
+/// // before the program ends, however the request did
+/// gate.settle().await;
+/// human.stop().await;
+/// # released?;
 /// # Ok(())
 /// # }
 /// ```
@@ -107,8 +115,8 @@ impl TelegramApprover {
         Ok(kind)
     }
 
-    /// Stops listening; returns once the presses that were heard are dealt with, after one call's time at most. From
-    /// then on nothing can be asked and nothing is shown.
+    /// Stops listening; returns once the presses that were heard are dealt with and each message was brought up to date,
+    /// or tried to be, after one call's time and a second at most. From then on nothing can be asked and nothing is shown.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();

@@ -3,12 +3,8 @@
 //! [`OnePassword`] reads vaults and items by their ids over Connect's HTTP API, version 1. It writes nothing, and uses no
 //! filters: names are found by listing and comparing, which is the gate's work.
 //!
-//! `builder` holds the settings, `call` sends a request until it succeeds or `patience` ends, `route` has the paths,
-//! `answer` makes sense of the answers, `error` says what went wrong.
-//!
 //! ```
-//! use secret_gate_core::SecretValue;
-//! use secret_gate_core::backend::onepassword::OnePassword;
+//! use secret_gate_core::{OnePassword, SecretValue};
 //!
 //! let token = SecretValue::from("eyJhbGciOiJFUzI1NiIs.example");
 //! let backend = OnePassword::builder("http://localhost:8080", token).build()?;
@@ -16,6 +12,8 @@
 //! # Ok::<(), secret_gate_core::backend::onepassword::OnePasswordError>(())
 //! ```
 
+// `builder` holds the settings, `call` sends a request until it succeeds or `patience` ends, `route` has the paths,
+// `answer` makes sense of the answers, `error` says what went wrong
 mod answer;
 mod builder;
 mod call;
