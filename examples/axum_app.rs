@@ -1,7 +1,8 @@
 //! A gate inside a web application: a route that needs a secret asks a human first, and answers with what it did with it.
 //!
 //! `cargo run -p secret-gate-examples --example axum_app`, then `curl -i http://127.0.0.1:3000/orders` in another terminal:
-//! the question stands on the first one. A no is 403, silence is 408.
+//! the question stands on the first one. A no is 403, silence is 504: 408 would invite
+//! clients to ask again by themselves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,8 @@ impl IntoResponse for Refusal {
         let Self(error) = self;
         match &error {
             Error::Denied { .. } => (StatusCode::FORBIDDEN, error.to_string()),
-            Error::Expired => (StatusCode::REQUEST_TIMEOUT, error.to_string()),
+            // not 408, which clients may repeat by themselves, and so ask the human again
+            Error::Expired => (StatusCode::GATEWAY_TIMEOUT, error.to_string()),
             Error::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             _ => {
                 eprintln!("no secret for /orders: {error:?}");
@@ -98,7 +100,7 @@ mod tests {
         let asking = tokio::spawn(async move { ask(&gate).await });
         human.asked(0).await;
         clock.advance(Duration::from_secs(15 * 60));
-        assert_eq!(asking.await.unwrap().0, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(asking.await.unwrap().0, StatusCode::GATEWAY_TIMEOUT);
     }
 
     #[tokio::test]

@@ -4,8 +4,7 @@
 
 use std::sync::Arc;
 
-use secret_gate_core::approver::FnApprover;
-use secret_gate_core::{Decision, Error, Field, FieldKind, Gate, Item, MemoryBackend, Request};
+use secret_gate_core::{Decision, Error, Field, FieldKind, FnApprover, Gate, Item, MemoryBackend, Request};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
