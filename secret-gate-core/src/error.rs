@@ -45,11 +45,13 @@ pub enum Error {
         /// The names there are.
         fields: Vec<String>,
     },
-    /// No item goes by this name.
-    #[error("no secret goes by the name {name}")]
+    /// No item goes by this name, or no vault by the name that was given with it.
+    #[error("{}", not_found(name, unknown_vault.as_deref()))]
     NotFound {
         /// The name.
         name: String,
+        /// The vault that was to be looked in, where none goes by that name.
+        unknown_vault: Option<String>,
         /// Items that come close, best first.
         suggestions: Vec<Candidate>,
     },
@@ -131,6 +133,13 @@ pub enum Error {
     /// The operating system gives no random numbers, or a task died.
     #[error("internal error: {0}")]
     Internal(&'static str),
+}
+
+fn not_found(name: &str, unknown_vault: Option<&str>) -> String {
+    match unknown_vault {
+        Some(vault) => format!("no vault goes by the name {vault}"),
+        None => format!("no secret goes by the name {name}"),
+    }
 }
 
 impl From<BackendError> for Error {

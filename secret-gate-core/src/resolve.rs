@@ -144,7 +144,8 @@ pub(crate) fn rank<'a>(listings: impl IntoIterator<Item = &'a VaultListing>, que
     found
 }
 
-fn is_called(vault: &Vault, wanted: &str) -> bool {
+/// Whether this is the vault that was meant, by its id or its name.
+pub(crate) fn is_called(vault: &Vault, wanted: &str) -> bool {
     vault.id == wanted || vault.name == wanted || vault.name.to_lowercase() == wanted.to_lowercase()
 }
 

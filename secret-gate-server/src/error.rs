@@ -91,7 +91,7 @@ impl From<Error> for ApiError {
         let message = sentence(&error);
         match error {
             Error::MissingQuery => Self::bad_request("missing_query", message),
-            Error::MissingName => Self::bad_request("missing_fields", message),
+            Error::MissingName => Self::bad_request("missing_fields", "secret_name is needed: the name of a secret."),
             Error::Reference(source) => Self::bad_request("invalid_reference", sentence(&source)),
             Error::ReferenceWithFields => Self::bad_request("invalid_reference", message),
             Error::Use(_) => Self::bad_request("invalid_use", message),

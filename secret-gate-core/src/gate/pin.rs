@@ -2,7 +2,7 @@
 
 use crate::gate::request::Wanted;
 use crate::index::{Mark, TitleIndex};
-use crate::resolve::{Entry, Resolution, VaultListing, resolve};
+use crate::resolve::{Entry, Resolution, VaultListing, is_called, resolve};
 use crate::{
     AskedField, AskedItem, BackendError, Error, Field, FieldKind, Item, ReleasedField, ReleasedItem, Revision,
     SecretBackend, SecretReference, SecretValue, Vault,
@@ -94,8 +94,10 @@ pub(crate) async fn find(
     // Not there, not sure, or not what it was called any more: look again at what there is now.
     let titles = index.newer_than(mark).await?;
     let resolution = resolve(&titles.listings, name, vault);
+    let is_known = |vault: &str| titles.listings.iter().any(|listing| is_called(&listing.vault, vault));
     let not_found = |suggestions: Vec<Entry>| Error::NotFound {
         name: name.to_owned(),
+        unknown_vault: vault.filter(|vault| !is_known(vault)).map(str::to_owned),
         suggestions: suggestions.iter().map(Entry::to_candidate).collect(),
     };
     match resolution {

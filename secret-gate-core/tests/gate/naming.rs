@@ -60,6 +60,10 @@ async fn names_mean_one_item_or_nobody_is_asked() {
     assert!(
         matches!(ask(Wanted::new("base")).await, Err(Error::NotFound { suggestions, .. }) if suggestions.len() == 2)
     );
+    let unknown = ask(Wanted::new("database").in_vault("nowhere")).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "no vault goes by the name nowhere");
+    let unknown = ask(Wanted::new("nothing").in_vault("Infra")).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "no secret goes by the name nothing");
     assert!(matches!(ask(Wanted::new("")).await, Err(Error::MissingName)));
     assert!(matches!(ask(Wanted::new(" \t")).await, Err(Error::MissingName)));
     assert!(matches!(ask(Wanted::new("op://infra/database")).await, Err(Error::Reference(_))));
