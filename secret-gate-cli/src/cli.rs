@@ -10,25 +10,41 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::demo::Demo;
 use crate::{duration, go_flags};
 
+// Paragraphs are one line each, which clap wraps to the terminal; lines of tables fit into 80 columns.
 const AFTER_HELP: &str = "\
 Output:
-  A secret with one field, or the field named by --field, is printed as the bare value. Several fields are printed one
-  a line as `label: value`, sorted by label; values that span lines stay as they are. --format json prints them all as
-  one object, {\"label\": \"value\"}. Standard output holds data alone, everything else goes to standard error.
+  A secret with one field, or the field named by --field, is printed as the bare value. \
+Several fields are printed one a line as `label: value`, sorted by label; values that span lines stay as they are. \
+--format json prints them all as one object, {\"label\": \"value\"}. \
+Standard output holds data alone, everything else goes to standard error.
 
-Configuration (flags win over the environment, the environment over the file):
-  SECRET_GATE_URL         URL of the server (older name: OP_APPROVAL_PROXY_URL)
-  SECRET_GATE_API_KEY     API key, sent to the server that SECRET_GATE_URL or the file names and to no other
-  SSL_CERT_FILE           PEM file of CAs to trust beside the well-known ones
-  NO_COLOR, RUST_LOG      no colours; what to log on standard error (default: nothing)
-  XDG_RUNTIME_DIR         where the daemon's socket is [default: /run/user/UID, else ~/.local/state/secret-gate/run]
-  ~/.config/secret-gate/config.json    server_url, api_key_file, cache_ttl (1h), daemon_idle_timeout (5m)
+Approvals:
+  They are kept by a daemon of your own, in memory: --secret asks nobody again within cache_ttl.
 
-Approvals are kept by a daemon of your own, in memory: --secret asks nobody again within cache_ttl.
+Configuration:
+  Flags win over the environment, the environment over the file.
+
+  SECRET_GATE_URL      URL of the server (older name: OP_APPROVAL_PROXY_URL)
+  SECRET_GATE_API_KEY  API key; sent to the server that SECRET_GATE_URL or the
+                       file names, and to no other
+  SSL_CERT_FILE        PEM file of CAs to trust beside the well-known ones
+  NO_COLOR             no colours
+  RUST_LOG             what to log on standard error [default: nothing]
+  XDG_RUNTIME_DIR      where the daemon's socket is [default: /run/user/UID,
+                       else ~/.local/state/secret-gate/run]
+
+  ~/.config/secret-gate/config.json has server_url, api_key_file,
+  cache_ttl (1h) and daemon_idle_timeout (5m)
 
 Exit codes:
-  0 done    1 failed    2 usage    3 denied    4 expired or timed out    5 not found or ambiguous
-  6 server unreachable    129 hung up, 130 Ctrl-C, 143 terminated: these and a time-out withdraw the question";
+  0    done
+  1    failed
+  2    usage
+  3    denied
+  4    expired or timed out; a time-out withdraws the question
+  5    not found or ambiguous
+  6    server or daemon unreachable
+  129  hung up, 130 Ctrl-C, 143 terminated; these withdraw the question";
 
 /// Ask for a secret, wait until a human has approved, and print it.
 #[derive(Debug, Parser)]
@@ -206,12 +222,14 @@ pub(crate) struct Read {
 
 const EXEC_EXAMPLES: &str = "\
 Examples:
-  secret-gate exec --secret db --env PGPASSWORD=password --reason 'nightly backup' -- pg_dump -h db shop
-  secret-gate exec --secret api --field token --env TOKEN --reason deploy --shell 'curl -H \"X-Key: $TOKEN\" https://…'
+  secret-gate exec --secret db --env PGPASSWORD=password \\
+    --reason 'nightly backup' -- pg_dump -h db shop
+  secret-gate exec --secret api --field token --env TOKEN --reason deploy \\
+    --shell 'curl -H \"X-Key: $TOKEN\" https://…'
 
-The human sees the command and approves exactly it: program, arguments, folder, variables. The value,
-and what common tools make of it, is replaced in the output by [redacted:item/field]. Exit code: that of
-the command; 124 when --kill-after killed it.";
+The human sees the command and approves exactly it: program, arguments, folder, variables. \
+The value, and what common tools make of it, is replaced in the output by [redacted:item/field]. \
+Exit code: that of the command; 124 when --kill-after killed it.";
 
 const RUN_EXAMPLES: &str = "\
 Example:
@@ -225,11 +243,12 @@ The human sees all secrets in one message. What is no reference is passed on as 
 
 const SSH_EXAMPLES: &str = "\
 Examples:
-  secret-gate ssh --secret prod-deploy-key --reason 'deploy' deploy@prod -- uptime
-  secret-gate ssh --secret prod-deploy-key --port 2222 --reason 'look at the log' deploy@prod -- tail app.log
+  secret-gate ssh --secret prod-deploy-key --reason deploy deploy@prod -- uptime
+  secret-gate ssh --secret prod-deploy-key --port 2222 \\
+    --reason 'look at the log' deploy@prod -- tail app.log
 
-The human sees host, user, port and command, and approves exactly these. The key lies in no file: an
-ssh-agent has it that only this ssh can talk to. Exit code: that of ssh.";
+The human sees host, user, port and command, and approves exactly these. \
+The key lies in no file: an ssh-agent has it that only this ssh can talk to. Exit code: that of ssh.";
 
 const GET_EXAMPLES: &str = "\
 Example:
@@ -284,7 +303,8 @@ pub(crate) struct Flags {
     /// How to print the answer
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Plain)]
     pub(crate) format: Format,
-    /// Print the bare value of this field only (with --format plain)
+    /// Print the bare value of this field only (with --format plain): it only chooses what is printed; the whole item is
+    /// asked for
     #[arg(long, value_name = "LABEL")]
     pub(crate) field: Option<String>,
     /// Look for secrets by name; asks nobody, prints no values
