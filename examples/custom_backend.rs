@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use secret_gate_core::approver::FnApprover;
 use secret_gate_core::{
-    BackendError, Decision, Field, FieldKind, Gate, Item, ItemSummary, Request, SecretBackend, SecretValue, Vault,
+    BackendError, Decision, Field, FieldKind, FnApprover, Gate, Item, ItemSummary, Request, SecretBackend, SecretValue,
+    Vault,
 };
 
 const VAULT: &str = "environment";

@@ -55,7 +55,11 @@ fn later(time: SystemTime, by: Duration) -> SystemTime {
 
 /// Decides whether a program may use a secret, now, for this.
 ///
-/// A gate is a handle: clones are the same gate. It needs a Tokio runtime.
+/// A gate is a handle: clones are the same gate.
+///
+/// # Panics
+/// It needs a Tokio runtime with its timer enabled, as `#[tokio::main]` has it: outside of one, the functions that ask,
+/// wait, decide, release, take back or write down panic.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -225,7 +229,7 @@ impl Gate {
     /// first, and is revoked then.
     ///
     /// # Errors
-    /// [`Error::UnknownToken`].
+    /// [`Error::UnknownToken`]; [`Error::Internal`] when the task that does it died.
     pub async fn withdraw(&self, token: &Token) -> Result<(), Error> {
         self.take_back(self.inner.record(token)?).await
     }
@@ -234,7 +238,7 @@ impl Gate {
     /// wants something to end that they see in a message or in the audit log.
     ///
     /// # Errors
-    /// [`Error::UnknownToken`] when no request goes by this id.
+    /// [`Error::UnknownToken`] when no request goes by this id; [`Error::Internal`] when the task that does it died.
     pub async fn revoke(&self, id: &RequestId) -> Result<(), Error> {
         self.take_back(self.inner.store.get(id).ok_or(Error::UnknownToken)?).await
     }
@@ -266,8 +270,9 @@ impl Gate {
         tokens.iter().enumerate().filter(|(_, token)| gone(token)).map(|(at, _)| at).collect()
     }
 
-    /// Forgets requests that ended at least a minute ago and left no living grant behind. Call it from time to time where
-    /// the gate lives long; what is forgotten answers [`Error::UnknownToken`].
+    /// Forgets requests that ended at least a minute ago and left no living grant behind; what is forgotten answers
+    /// [`Error::UnknownToken`]. Each new question does this by itself, so that a gate which is asked often needs no call;
+    /// where it lives long and is asked rarely, call this every few minutes, or the last requests stay in memory.
     pub fn sweep(&self) {
         let inner = &self.inner;
         let now = inner.clock.now();
@@ -292,7 +297,8 @@ impl Gate {
     }
 
     /// Writes down what the audit log could not take so far; returns how many entries it is still owed. They are tried
-    /// again by themselves; who ends the program calls this to have tried at the last moment.
+    /// again by themselves; who ends the program calls this to have tried at the last moment, and then stops the approver
+    /// where it has something to stop, such as `TelegramApprover::stop`.
     pub async fn settle(&self) -> usize {
         if let Err(error) = self.inner.journal.pay().await {
             tracing::error!(?error, owed = self.inner.journal.owed(), "the audit log can't be written");
