@@ -77,7 +77,9 @@ async fn main() -> Result<(), secret_gate_core::Error> {
 async fn keeps_the_rules_of_backends() {
     let backend =
         Environment::from_iter([("GREETING", "hello"), ("OTHER", "value")].map(|(k, v)| (k.into(), v.into())));
-    let known = Item::new("GREETING", VAULT, "GREETING");
-    let known = known.with_field(Field::new("value", "value", FieldKind::concealed(), "hello"));
-    secret_gate_core::conformance::backend::all(&backend, &known).await;
+    let item = |name: &str, value: &str| {
+        Item::new(name, VAULT, name).with_field(Field::new("value", "value", FieldKind::concealed(), value))
+    };
+    let (known, second) = (item("GREETING", "hello"), item("OTHER", "value"));
+    secret_gate_core::conformance::backend::all(&backend, &known, &second).await;
 }

@@ -1,8 +1,12 @@
 //! What every [`SecretBackend`] must do.
 //!
 //! Each rule takes the backend and `known`, an item that it holds: with its id, its vault's id, its title, and at least
-//! one field with its value. The item may have more fields than `known` says, and the backend more items. The suite only
-//! reads. The values of `known` should occur nowhere else, since the suite looks for them in what is printed.
+//! one field with its kind and value. The item may have more fields than `known` says, and the backend more items. The
+//! suite only reads. The values of `known` should occur nowhere else, since the suite looks for them in what is printed.
+//! `second` is another such item in the same vault, which tells whether listings are complete.
+//!
+//! Whether the backend notices changes takes somebody to change something. [`a_change_shows`] is not part of [`all`], and
+//! is for backends that tell revisions.
 
 #![expect(clippy::panic, clippy::missing_panics_doc, reason = "a suite fails the test that calls it")]
 
@@ -11,17 +15,19 @@ use std::collections::HashSet;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
-use crate::{BackendError, Item, SecretBackend};
+use crate::{BackendError, Item, Revision, SecretBackend};
 
 /// Reads that run at the same time.
 const AT_ONCE: usize = 50;
 
 /// All rules, one after another.
-pub async fn all(backend: &dyn SecretBackend, known: &Item) {
+pub async fn all(backend: &dyn SecretBackend, known: &Item, second: &Item) {
     is_healthy(backend).await;
     vaults_are_listed_once(backend, known).await;
     items_are_listed_once(backend, known).await;
+    all_items_are_listed(backend, known, second).await;
     the_item_is_read_whole(backend, known).await;
+    the_item_is_read_whole(backend, second).await;
     reading_again_gives_the_same(backend, known).await;
     unknown_vaults_are_not_found(backend, known).await;
     unknown_items_are_not_found(backend, known).await;
@@ -60,13 +66,27 @@ pub async fn items_are_listed_once(backend: &dyn SecretBackend, known: &Item) {
     assert_eq!(listed.title, read.title, "an item is listed with the title that it is read with");
 }
 
-/// The item comes with its ids, its title and the values of its fields.
+/// A listing is whole: what is not listed can't be found, and a title that is not listed can't be told to be ambiguous.
+pub async fn all_items_are_listed(backend: &dyn SecretBackend, known: &Item, second: &Item) {
+    assert!(
+        known.vault_id == second.vault_id && known.id != second.id,
+        "the suite needs two known items in the same vault"
+    );
+    let items = succeeds(backend.items(&known.vault_id).await, "the items of a listed vault can be listed");
+    for item in [known, second] {
+        let is_listed = items.iter().any(|listed| listed.id == item.id && listed.title == item.title);
+        assert!(is_listed, "all items of a vault are listed: {} is missing", item.id);
+    }
+}
+
+/// The item comes with its ids, its title and its fields, each with its kind and value.
 pub async fn the_item_is_read_whole(backend: &dyn SecretBackend, known: &Item) {
     assert!(!known.fields.is_empty(), "the suite needs a known item with at least one field");
     let read = read(backend, known).await;
     assert_eq!(read.title, known.title, "the item is read with its title");
     for (name, field) in known.named_fields() {
         let Some(found) = read.field(&name) else { panic!("the item is read with its fields: {name} is missing") };
+        assert_eq!(found.kind, field.kind, "a field is read with its kind: {name} has another one");
         assert!(found.value.expose() == field.value.expose(), "a field is read with its value: {name} has another one");
     }
 }
@@ -76,6 +96,17 @@ pub async fn the_item_is_read_whole(backend: &dyn SecretBackend, known: &Item) {
 pub async fn reading_again_gives_the_same(backend: &dyn SecretBackend, known: &Item) {
     let (first, second) = (read(backend, known).await, read(backend, known).await);
     same(&first, &second, "an item that nobody changed reads the same again");
+}
+
+/// An item that was changed has another revision: else the gate would release what no human saw. `change` changes the known
+/// item, in whatever way, when it is awaited. Not for backends that tell no revision.
+pub async fn a_change_shows(backend: &dyn SecretBackend, known: &Item, change: impl Future<Output = ()>) {
+    let before = read(backend, known).await;
+    assert!(before.revision != Revision::Unknown, "a backend that notices changes tells revisions: it tells none");
+    change.await;
+    let after = read(backend, known).await;
+    let (before, after) = (&before.revision, &after.revision);
+    assert!(after != before, "an item that was changed has another revision: it is {after} as before");
 }
 
 /// A vault that does not exist can't be listed or read.

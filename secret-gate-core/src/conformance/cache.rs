@@ -5,14 +5,14 @@
 
 #![expect(clippy::panic, clippy::missing_panics_doc, reason = "a suite fails the test that calls it")]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::wait::{PATIENCE, until, within};
 use crate::cache::{CacheKey, Lease};
 use crate::clock::{Clock, ManualClock};
-use crate::{Cache, FieldKind, Grant, ReleasedField, ReleasedItem, Revision, Use};
+use crate::{Cache, ExactCommand, ExactHost, FieldKind, Grant, ReleasedField, ReleasedItem, Revision, Use};
 
 /// Makes an empty cache that reads the time from this clock.
 pub type Make<'a> = &'a (dyn Fn(Arc<dyn Clock>) -> Arc<dyn Cache> + Sync);
@@ -73,6 +73,7 @@ pub async fn all(make: Make<'_>, differences: &Differences) {
         return;
     }
     a_lease_is_kept_and_removed(make);
+    a_lease_is_kept_whole(make);
     a_lease_is_replaced(make);
     keys_are_kept_apart(make);
     clear_drops_everything(make);
@@ -114,6 +115,25 @@ pub fn a_lease_is_kept_and_removed(make: Make<'_>) {
     assert!(!cache.remove(&key("a")), "what was removed is gone");
     assert!(cache.get(&key("a")).is_none() && cache.list().is_empty(), "what was removed is gone");
     assert!(kept.upgrade().is_none(), "what was removed is dropped, and so wiped");
+}
+
+/// A lease is found as it was put: for which use, until when and whether once; which revision; all fields with their kinds
+/// and values. A cache that made more of it would allow what no human did.
+pub fn a_lease_is_kept_whole(make: Make<'_>) {
+    let Scene { cache, clock } = Scene::new(make);
+    let values: Vec<_> = (0..10_u32).map(|number| (number, format!("value {number}"))).collect();
+    let ends = |number| clock.now() + MINUTE * (number + 1);
+    for (number, value) in &values {
+        put(&*cache, key(value), lease(&*clock, value, MINUTE * (number + 1)));
+    }
+    let rule = "a lease is found as it was put";
+    let listed: HashMap<_, _> = cache.list().into_iter().collect();
+    for (number, value) in &values {
+        finds(&*cache, &key(value), value, rule);
+        let found = cache.get(&key(value)).map(|lease| lease.grant.expires_at);
+        assert_eq!(found, Some(ends(*number)), "{rule}, with its grant's end");
+        assert_eq!(listed.get(&key(value)), Some(&ends(*number)), "a key is listed with its grant's end");
+    }
 }
 
 /// A later lease takes the place of an earlier one under the same key, which is dropped.
@@ -186,7 +206,7 @@ pub fn an_ended_lease_is_never_returned(make: Make<'_>) {
     assert!(cache.get(&key("a")).is_none(), "a lease is not found at the moment its grant ends");
 
     for (name, past) in [("now", Duration::ZERO), ("before", MINUTE)] {
-        let ended = Lease::new(item("hunter2"), grant(clock.now() - past));
+        let ended = Lease::new(item("hunter2"), grant("hunter2", clock.now() - past));
         // it may be refused as well
         cache.put(key(name), ended).ok();
         assert!(cache.get(&key(name)).is_none(), "a lease whose grant has ended before is not found");
@@ -205,7 +225,7 @@ pub async fn a_timer_drops_what_has_ended(make: Make<'_>, differences: &Differen
     let listed = [(key("long"), clock.now() + MINUTE * 9)];
     assert_eq!(cache.list(), listed, "what has ended is not listed");
     // one that had ended before goes as well
-    cache.put(key("late"), Lease::new(item("late"), grant(clock.now()))).ok();
+    cache.put(key("late"), Lease::new(item("late"), grant("late", clock.now()))).ok();
     until(differences.patience, "a lease whose grant had ended is not kept", || cache.list().len() == 1).await;
 }
 
@@ -332,10 +352,28 @@ fn put(cache: &dyn Cache, key: CacheKey, lease: Lease) {
     }
 }
 
+/// The lease that was made for this value is under the key.
 fn finds(cache: &dyn Cache, key: &CacheKey, value: &str, rule: &str) {
     let Some(lease) = cache.get(key) else { panic!("{rule}: there is none under {key:?}") };
-    let found = lease.item.value("password").is_some_and(|found| found.expose() == value);
-    assert!(found, "{rule}: another one is under {key:?}");
+    let Lease { item: found, grant: granted } = &*lease;
+    let right = found.value("password").is_some_and(|found| found.expose() == value);
+    assert!(right, "{rule}: another one is under {key:?}");
+    // the end is another rule's business: it depends on when the lease was made
+    assert_eq!(*granted, grant(value, granted.expires_at), "{rule}, with its grant");
+    let expected = item(value);
+    assert_eq!(names(found), names(&expected), "{rule}, with its names");
+    assert_eq!(found.revision, expected.revision, "{rule}, with its revision");
+    let kinds = |item: &ReleasedItem| -> Vec<_> {
+        item.fields.iter().map(|field| (field.name.clone(), field.kind.clone())).collect()
+    };
+    assert_eq!(kinds(found), kinds(&expected), "{rule}, with all its fields and their kinds");
+    for (one, other) in found.fields.iter().zip(&expected.fields) {
+        assert!(one.value.expose() == other.value.expose(), "{rule}, with its values: {} has another", one.name);
+    }
+}
+
+fn names(item: &ReleasedItem) -> [&str; 5] {
+    [&item.name, &item.title, &item.vault_id, &item.vault, &item.item_id].map(String::as_str)
 }
 
 /// Tells whether the lease under this key is still held by anybody.
@@ -349,21 +387,47 @@ fn key(item: &str) -> CacheKey {
 }
 
 fn lease(clock: &dyn Clock, value: &str, lasts: Duration) -> Lease {
-    Lease::new(item(value), grant(clock.now() + lasts))
+    Lease::new(item(value), grant(value, clock.now() + lasts))
 }
 
-fn grant(ends: SystemTime) -> Grant {
-    Grant::new("g", Use::reveal(), ends, false)
+// what goes with a value differs from value to value, so that nothing can be made up or taken from another
+
+fn number(value: &str) -> u32 {
+    value.bytes().map(u32::from).sum()
+}
+
+fn grant(value: &str, ends: SystemTime) -> Grant {
+    let number = number(value);
+    let command =
+        ExactCommand::new(["psql".to_owned(), format!("orders-{number}")], "/srv", "/usr/bin/psql", "0".repeat(64));
+    let allowed = match number % 5 {
+        0 => Use::any_command(),
+        1 => Use::command(command.with_env("PGPASSWORD", "password")),
+        2 => Use::any_host(),
+        3 => Use::host(ExactHost::new("db.example")),
+        _ => Use::reveal(),
+    };
+    Grant::new(format!("g{number}"), allowed, ends, number.is_multiple_of(2))
 }
 
 fn item(value: &str) -> ReleasedItem {
+    let number = number(value);
+    let mut fields = vec![ReleasedField::new("password", FieldKind::concealed(), value)];
+    // not with each: thousands of values are kept at once, in pages of their own maybe
+    if number.is_multiple_of(4) {
+        fields.push(ReleasedField::new("username", FieldKind::text(), format!("orders-admin-{number}")));
+    }
     ReleasedItem {
-        name: "database".to_owned(),
-        title: "database".to_owned(),
+        name: format!("infra/database {number}"),
+        title: format!("database {number}"),
         vault_id: "v".to_owned(),
         vault: "infra".to_owned(),
         item_id: "i".to_owned(),
-        revision: Revision::Version(1),
-        fields: vec![ReleasedField::new("password", FieldKind::concealed(), value)],
+        revision: match number % 3 {
+            0 => Revision::Version(number.into()),
+            1 => Revision::UpdatedAt(format!("2026-01-01T00:00:00.{number}Z")),
+            _ => Revision::Unknown,
+        },
+        fields,
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | joint | suite | what it needs |
 //! |---|---|---|
-//! | [`SecretBackend`](crate::SecretBackend) | [`backend`] | an item that the backend holds |
+//! | [`SecretBackend`](crate::SecretBackend) | [`backend`] | two items that the backend holds |
 //! | [`Approver`](crate::Approver) | [`approver`] | a [`Hand`](approver::Hand) that answers like a human |
 //! | [`Cache`](crate::Cache) | [`cache`] | a function that makes one on a given clock |
 //! | [`AuditLog`](crate::audit::AuditLog) | [`audit`] | a function that reads the log back |
@@ -18,11 +18,12 @@
 //! use secret_gate_core::{Field, FieldKind, Item, MemoryBackend, conformance};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! let item = || {
-//!     Item::new("i1", "v1", "database").with_field(Field::new("f1", "password", FieldKind::concealed(), "hunter2"))
+//! let item = |id: &str| {
+//!     let password = Field::new("f1", "password", FieldKind::concealed(), format!("hunter2 of {id}"));
+//!     Item::new(id, "v1", format!("database {id}")).with_field(password)
 //! };
-//! let backend = MemoryBackend::new().with_vault("v1", "infra").with_item(item());
-//! conformance::backend::all(&backend, &item()).await;
+//! let backend = MemoryBackend::new().with_vault("v1", "infra").with_item(item("i1")).with_item(item("i2"));
+//! conformance::backend::all(&backend, &item("i1"), &item("i2")).await;
 //! # }
 //! ```
 //!

@@ -10,14 +10,15 @@ use super::hands::{ANN, Chat, Keyboard, Mouth, Nobody, Script};
 
 #[tokio::test]
 async fn deny_all() {
-    let differences = Differences::none().decides_alone().never_approves().shows_any_length();
+    let differences = Differences::none().decides_alone().never_approves().shows_any_length().shows_nothing();
     approver::all(&DenyAll, &Nobody, &differences).await;
 }
 
 #[tokio::test]
 async fn scripted() {
     let approver = ScriptedApprover::new();
-    approver::all(&approver, &Script(approver.clone()), &Differences::none().shows_any_length()).await;
+    let differences = Differences::none().shows_any_length().shows_nothing();
+    approver::all(&approver, &Script(approver.clone()), &differences).await;
 }
 
 /// A function that waits for somebody to say something.
@@ -29,7 +30,7 @@ async fn function() {
         let ear = ear.clone();
         async move { ear.hear(&question.id).await }
     });
-    approver::all(&approver, &mouth, &Differences::none().decides_once().shows_any_length()).await;
+    approver::all(&approver, &mouth, &Differences::none().decides_once().shows_any_length().shows_nothing()).await;
 }
 
 /// A function that goes by what was agreed before.
@@ -41,13 +42,13 @@ async fn function_by_a_rule() {
         let decision = ear.agreed();
         async move { decision }
     });
-    approver::all(&approver, &mouth, &Differences::none().decides_alone().shows_any_length()).await;
+    approver::all(&approver, &mouth, &Differences::none().decides_alone().shows_any_length().shows_nothing()).await;
 }
 
 #[tokio::test]
 async fn a_function_that_always_denies() {
     let approver = FnApprover::new(|_| async { Decision::deny("policy") });
-    let differences = Differences::none().decides_alone().never_approves().shows_any_length();
+    let differences = Differences::none().decides_alone().never_approves().shows_any_length().shows_nothing();
     approver::all(&approver, &Nobody, &differences).await;
 }
 

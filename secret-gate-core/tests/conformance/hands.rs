@@ -99,17 +99,30 @@ impl Keyboard {
     pub(crate) fn screen(&self) -> Screen {
         self.screen.clone()
     }
+
+    /// All that the screen shows, once it shows this question.
+    async fn read(&self, question: &Question) -> String {
+        let name = name(question);
+        let mut screen = self.screen.0.subscribe();
+        let text = screen.wait_for(|text| text.split(&name).nth(1).is_some_and(|after| after.contains("Enter:")));
+        text.await.unwrap().clone()
+    }
+}
+
+fn name(question: &Question) -> String {
+    format!("request {}", question.id)
 }
 
 #[async_trait]
 impl Hand for Keyboard {
+    async fn shown(&self, question: &Question) -> Option<String> {
+        Some(self.read(question).await)
+    }
+
     async fn answer(&self, question: &Question, answer: Answer) {
-        let shown = format!("request {}", question.id);
-        let mut screen = self.screen.0.subscribe();
-        let text = screen.wait_for(|text| text.split(&shown).nth(1).is_some_and(|after| after.contains("Enter:")));
-        let text = text.await.unwrap().clone();
+        let text = self.read(question).await;
         // the code stands below the question
-        let after = text.split(&shown).nth(1).unwrap();
+        let after = text.split(&name(question)).nth(1).unwrap();
         let code = after.split("[a ").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
         let line = match answer {
             Answer::Approve => format!("a {code}\n"),
@@ -147,8 +160,7 @@ pub(crate) struct Chat(pub(crate) TelegramDouble);
 
 impl Chat {
     fn message(&self, question: &Question) -> Option<Message> {
-        let name = format!("request {}", question.id);
-        self.0.messages().into_iter().find(|message| message.plain.contains(&name))
+        self.0.messages().into_iter().find(|message| message.plain.contains(&name(question)))
     }
 }
 
@@ -156,6 +168,10 @@ impl Chat {
 impl Hand for Chat {
     fn sees(&self, question: &Question) -> bool {
         self.message(question).is_some_and(|message| !message.keyboard.is_empty())
+    }
+
+    async fn shown(&self, question: &Question) -> Option<String> {
+        self.message(question).map(|message| message.plain)
     }
 
     async fn answer(&self, question: &Question, answer: Answer) {

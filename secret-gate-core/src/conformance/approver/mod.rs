@@ -17,7 +17,7 @@
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! let differences = Differences::none().decides_alone().never_approves().shows_any_length();
+//! let differences = Differences::none().decides_alone().never_approves().shows_any_length().shows_nothing();
 //! approver::all(&DenyAll, &Nobody, &differences).await;
 //! # }
 //! ```
@@ -41,6 +41,10 @@ use scene::{Ballots, Scene, question, titled};
 /// How long the suite listens for what must not happen, since nothing tells of that.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// How long the human says nothing, until a question's time is over: longer than an approver may take that goes on by
+/// itself.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// Plays the human in front of an approver.
 #[async_trait]
 pub trait Hand: Send + Sync {
@@ -52,6 +56,12 @@ pub trait Hand: Send + Sync {
     /// default, for hands that can't tell.
     fn sees(&self, _question: &Question) -> bool {
         true
+    }
+
+    /// What the human reads of this question, without markup and with no word broken; waits until it is there. There may be more than that, such
+    /// as what was shown before. None by default, for approvers that show nothing, which is a difference to declare.
+    async fn shown(&self, _question: &Question) -> Option<String> {
+        None
     }
 
     /// Answers a question, however that is done for this approver: presses a button, types a line. Called after the
@@ -78,6 +88,7 @@ pub struct Differences {
     decides_alone: bool,
     decides_once: bool,
     shows_any_length: bool,
+    shows_nothing: bool,
     asks_in_turn: bool,
     patience: Duration,
 }
@@ -92,6 +103,7 @@ impl Differences {
             decides_alone: false,
             decides_once: false,
             shows_any_length: false,
+            shows_nothing: false,
             asks_in_turn: false,
             patience: PATIENCE,
         }
@@ -125,6 +137,13 @@ impl Differences {
         self
     }
 
+    /// It shows the question to nobody, or where the hand can't read it.
+    #[must_use]
+    pub const fn shows_nothing(mut self) -> Self {
+        self.shows_nothing = true;
+        self
+    }
+
     /// It shows one question after the other, so that a question may stand in line when `ask` returns.
     #[must_use]
     pub const fn asks_in_turn(mut self) -> Self {
@@ -152,6 +171,7 @@ pub async fn all(approver: &dyn Approver, hand: &dyn Hand, differences: &Differe
     an_approval_arrives(approver, hand, differences).await;
     a_denial_arrives(approver, hand, differences).await;
     an_approval_of_a_use_arrives(approver, hand, differences).await;
+    the_human_is_shown_what_is_asked(approver, hand, differences).await;
     odd_text_can_be_asked(approver, hand, differences).await;
     silence_is_a_no(approver, hand, differences).await;
     what_does_not_fit_is_refused(approver, hand, differences).await;
@@ -189,6 +209,23 @@ pub async fn an_approval_of_a_use_arrives(approver: &dyn Approver, hand: &dyn Ha
     scene.ask_and_answer(question, Answer::Approve).await;
 }
 
+/// The human reads what they are asked: of every item its title, its vault and its fields; and who asks.
+pub async fn the_human_is_shown_what_is_asked(approver: &dyn Approver, hand: &dyn Hand, differences: &Differences) {
+    if differences.shows_nothing {
+        return;
+    }
+    let scene = Scene::new(approver, hand, differences);
+    let (question, words) = scene::spelled_out();
+    hand.prepare(Answer::Deny).await;
+    let asked = scene.ask(question).await;
+    let text = scene.shown(&asked).await;
+    for (what, word) in words {
+        assert!(text.contains(&word), "the human is shown what they are asked: {what}, {word}, is missing");
+    }
+    scene.answer(&asked, Answer::Deny).await;
+    scene.decided(&asked, Answer::Deny).await;
+}
+
 /// Text that means something to a terminal or a markup language is no reason not to ask.
 pub async fn odd_text_can_be_asked(approver: &dyn Approver, hand: &dyn Hand, differences: &Differences) {
     let scene = Scene::new(approver, hand, differences);
@@ -201,15 +238,18 @@ pub async fn odd_text_can_be_asked(approver: &dyn Approver, hand: &dyn Hand, dif
     }
 }
 
-/// While the human says nothing, nothing is approved; nor when the question then ends without an answer.
+/// While the human says nothing, nothing is approved: not in the three seconds that this question can be answered, and not
+/// when it has then ended without an answer.
 pub async fn silence_is_a_no(approver: &dyn Approver, hand: &dyn Hand, differences: &Differences) {
     if differences.decides_alone && !differences.never_approves {
         return;
     }
     let scene = Scene::new(approver, hand, differences);
-    let asked = scene.ask(question()).await;
-    tokio::time::sleep(QUIET).await;
-    scene.show(&asked, Outcome::Withdrawn).await;
+    let mut short = question();
+    short.expires_at = short.asked_at + SILENCE;
+    let asked = scene.ask(short).await;
+    tokio::time::sleep(SILENCE + QUIET).await;
+    scene.show(&asked, Outcome::Expired { unused: None }).await;
     scene.ask_and_answer(question(), Answer::Deny).await;
     let approved = scene.ballots.attempts(&asked.question.id).iter().any(is_approval);
     assert!(!approved, "nothing is approved that the human did not approve: silence was taken for a yes");

@@ -61,6 +61,15 @@ impl<'a> Scene<'a> {
         within(self.differences.patience, rule, self.hand.answer(&asked.question, answer)).await;
     }
 
+    /// What the human reads of a question.
+    pub(super) async fn shown(&self, asked: &Asked) -> String {
+        let rule = "the human is shown what they are asked";
+        match within(self.differences.patience, rule, self.hand.shown(&asked.question)).await {
+            Some(text) => text,
+            None => panic!("{rule}: the hand reads nothing (if nothing is shown, declare `shows_nothing`)"),
+        }
+    }
+
     /// Waits for the decision on a question, and shows it there.
     pub(super) async fn decided(&self, asked: &Asked, answer: Answer) {
         let id = &asked.question.id;
@@ -154,6 +163,32 @@ pub(super) fn titled(title: &str) -> Question {
         expires_at: asked_at + Duration::from_secs(900),
         audit: None,
     }
+}
+
+/// A question about two items, and the words that a human must read of it: each a single one, which occurs in no other
+/// question.
+pub(super) fn spelled_out() -> (Question, Vec<(&'static str, String)>) {
+    let mut question = question();
+    let mut words = Vec::new();
+    let id = question.id.to_string();
+    let mut word = |what, word: &str| {
+        let word = format!("{word}-{id}");
+        words.push((what, word.clone()));
+        word
+    };
+    question.items = ["orders", "customers"]
+        .into_iter()
+        .map(|name| AskedItem {
+            title: word("the title", name),
+            vault: word("the vault", &format!("of-{name}")),
+            ids: None,
+            fields: ["login", "pin"]
+                .map(|field| AskedField { name: word("a field", &format!("{field}-{name}")), is_seed: false })
+                .into(),
+        })
+        .collect();
+    question.requester = Requester::with_key(word("the requester", "machine"), false).at("203.0.113.9");
+    (question, words)
 }
 
 /// Takes the first decision on each question, and remembers all.

@@ -2,6 +2,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use secret_gate_core::conformance::approver::{self, Answer, Differences, Hand};
 use secret_gate_core::{
     Approver, ApproverError, Ballot, Decision, DenyAll, Outcome, Posted, Question, ScriptedApprover,
@@ -26,6 +28,10 @@ enum ApproverFault {
     HasNoName,
     FailsTheCheck,
     ApprovesAfterAWhile,
+    ApprovesInTheEnd,
+    ShowsNothing,
+    ShowsOneItem,
+    HidesWhoAsks,
 }
 
 type Asked = (Arc<Question>, Ballot);
@@ -63,10 +69,12 @@ impl Approver for BrokenApprover {
                 return Err(ApproverError::TooLongToShow { length, limit: 3000 });
             }
             ApproverFault::ApprovesByItself => drop(ballot.cast(Decision::approve("me")).await),
-            ApproverFault::ApprovesAfterAWhile => {
+            ApproverFault::ApprovesAfterAWhile | ApproverFault::ApprovesInTheEnd => {
                 let ballot = ballot.clone();
+                let in_the_end = self.fault == ApproverFault::ApprovesInTheEnd;
+                let wait = Duration::from_millis(if in_the_end { 2000 } else { 1000 });
                 tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    tokio::time::sleep(wait).await;
                     ballot.cast(Decision::approve("me")).await.ok();
                 });
             }
@@ -89,6 +97,19 @@ impl Approver for BrokenApprover {
 impl Hand for BrokenApprover {
     fn sees(&self, _question: &Question) -> bool {
         self.fault != ApproverFault::NobodySees
+    }
+
+    async fn shown(&self, question: &Question) -> Option<String> {
+        let items = match self.fault {
+            ApproverFault::ShowsNothing => return Some("somebody asks for something".to_owned()),
+            ApproverFault::ShowsOneItem => &question.items[..1],
+            _ => &question.items,
+        };
+        let requester = match self.fault {
+            ApproverFault::HidesWhoAsks => "somebody".to_owned(),
+            _ => format!("{:?}", question.requester),
+        };
+        Some(format!("{items:?} {requester}"))
     }
 
     async fn answer(&self, question: &Question, answer: Answer) {
@@ -119,6 +140,10 @@ async fn approvers() {
     let faults = [
         (ApprovesByItself, "an answer is cast once"),
         (ApprovesAfterAWhile, "silence was taken for a yes"),
+        (ApprovesInTheEnd, "silence was taken for a yes"),
+        (ShowsNothing, "the human is shown what they are asked: the title, orders-"),
+        (ShowsOneItem, "the human is shown what they are asked: the title, customers-"),
+        (HidesWhoAsks, "the human is shown what they are asked: the requester, machine-"),
         (SwapsYesAndNo, "the decision is what the human said (Approve)"),
         (AnswersTheLatestQuestion, "an answer is cast on the question's ballot"),
         (LosesAnswers, "an answer is cast on the question's ballot: nothing happened"),
@@ -132,11 +157,16 @@ async fn approvers() {
         (HasNoName, "a decision says who made it"),
         (FailsTheCheck, "an approver that works says so"),
     ];
-    let differences = Differences::none().patience(Duration::from_millis(300));
-    for (fault, rule) in faults {
-        let broken = BrokenApprover { fault, asked: Arc::default() };
-        caught(rule, approver::all(&broken, &broken, &differences)).await;
-    }
+    let differences = &Differences::none().patience(Duration::from_secs(1));
+    // at once, since silence takes its time; boxed, since together they are more than a stack holds
+    let suites = faults.map(|(fault, rule)| {
+        let suite = async move {
+            let broken = BrokenApprover { fault, asked: Arc::default() };
+            caught(rule, approver::all(&broken, &broken, differences)).await;
+        };
+        suite.boxed_local()
+    });
+    join_all(suites).await;
 }
 
 #[tokio::test]
@@ -145,5 +175,8 @@ async fn an_approver_that_can_not_do_what_is_claimed() {
     caught("the decision is what the human said", approver::all(&DenyAll, &Nobody, &none)).await;
     let scripted = ScriptedApprover::new();
     let rule = "refused as too long: it was put";
+    let shows_nothing = none.clone().shows_nothing();
+    caught(rule, approver::all(&scripted, &Script(scripted.clone()), &shows_nothing)).await;
+    let rule = "the hand reads nothing (if nothing is shown, declare `shows_nothing`)";
     caught(rule, approver::all(&scripted, &Script(scripted.clone()), &none)).await;
 }

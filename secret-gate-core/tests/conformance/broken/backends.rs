@@ -5,7 +5,7 @@ use secret_gate_core::{
     BackendError, Field, FieldKind, Item, ItemSummary, MemoryBackend, Revision, SecretBackend, Vault, conformance,
 };
 
-use super::super::backends::{database, memory};
+use super::super::backends::{database, memory, second};
 use super::caught;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +25,9 @@ enum BackendFault {
     UnknownIdsAreUnavailable,
     FailsTheCheck,
     OneReadAtATime,
+    ListsOneItem,
+    TellsOneKind,
+    TellsOneRevision,
 }
 
 #[derive(Debug)]
@@ -46,6 +49,7 @@ impl SecretBackend for BrokenBackend {
         match self.fault {
             BackendFault::UnknownVaultsAreEmpty => Ok(items.unwrap_or_default()),
             BackendFault::ListsTwice => items.map(|items| [items.clone(), items].concat()),
+            BackendFault::ListsOneItem => items.map(|items| items.into_iter().take(1).collect()),
             BackendFault::OtherTitleInTheList => {
                 items.map(|items| items.into_iter().map(|item| ItemSummary::new(item.id, "other")).collect())
             }
@@ -72,6 +76,11 @@ impl SecretBackend for BrokenBackend {
                 item.fields.pop();
                 item
             }),
+            BackendFault::TellsOneKind => exact.map(|mut item| {
+                item.fields.iter_mut().for_each(|field| field.kind = FieldKind::text());
+                item
+            }),
+            BackendFault::TellsOneRevision => exact.map(|item| item.with_revision(Revision::Version(1))),
             BackendFault::AnotherRevisionEachTime => exact.map(|item| item.with_revision(Revision::Version(reads))),
             BackendFault::QuotesTheValueInErrors if exact.is_err() && item_id.is_empty() => {
                 Err(BackendError::unavailable("can't tell hunter2-planted from nothing"))
@@ -118,11 +127,20 @@ async fn backends() {
         (UnknownVaultsAreEmpty, "a vault that does not exist can't be listed"),
         (UnknownIdsAreUnavailable, "neither not found nor forbidden"),
         (FailsTheCheck, "a backend that works says so"),
+        (ListsOneItem, "all items of a vault are listed: i2 is missing"),
+        (TellsOneKind, "a field is read with its kind: password has another one"),
         (OneReadAtATime, "an item can be read many times at once"),
     ];
     for (fault, rule) in faults {
-        caught(rule, conformance::backend::all(&broken_backend(fault), &database())).await;
+        caught(rule, conformance::backend::all(&broken_backend(fault), &database(), &second())).await;
     }
+    let backend = broken_backend(TellsOneRevision);
+    conformance::backend::all(&backend, &database(), &second()).await;
+    let change = async { backend.inner.put(database().with_revision(Revision::Version(2))) };
+    let rule = "an item that was changed has another revision: it is version 1 as before";
+    caught(rule, conformance::backend::a_change_shows(&backend, &database(), change)).await;
+    let rule = "a backend that notices changes tells revisions";
+    caught(rule, conformance::backend::a_change_shows(&memory(), &database(), async {})).await;
     let backend = broken_backend(QuotesTheValueInErrors);
     let rule = "nothing that is printed holds a value";
     caught(rule, conformance::backend::nothing_shows_a_value(&backend, &database())).await;
@@ -161,7 +179,7 @@ impl SecretBackend for Chatty {
 #[tokio::test]
 async fn a_backend_that_prints_its_values() {
     let backend = Chatty { inner: memory(), password: "hunter2-planted".to_owned() };
-    caught("nothing that is printed holds a value", conformance::backend::all(&backend, &database())).await;
+    caught("nothing that is printed holds a value", conformance::backend::all(&backend, &database(), &second())).await;
 }
 
 #[tokio::test]
@@ -172,5 +190,5 @@ async fn a_backend_without_the_known_item() {
         FieldKind::concealed(),
         "some-other-value",
     ));
-    caught("the known item is listed", conformance::backend::all(&memory(), &other)).await;
+    caught("the known item is listed", conformance::backend::all(&memory(), &other, &second())).await;
 }

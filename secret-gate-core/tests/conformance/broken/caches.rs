@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use secret_gate_core::cache::{CacheError, CacheKey, Lease};
 use secret_gate_core::clock::Clock;
 use secret_gate_core::conformance::cache::{self, Differences};
-use secret_gate_core::{Cache, MemoryCache};
+use secret_gate_core::{Cache, FieldKind, MemoryCache, Revision, Use};
 
 use super::caught;
 
@@ -58,6 +58,13 @@ enum CacheFault {
     OneTimerForAKey,
     OutlivesItself,
     NeverKeeps,
+    WidensGrants,
+    ProlongsGrants,
+    ForgetsOnce,
+    ForgetsRevisions,
+    ForgetsFields,
+    ForgetsKinds,
+    MixesUpValues,
 }
 
 #[derive(Debug)]
@@ -83,9 +90,24 @@ impl BrokenCache {
 }
 
 impl Cache for BrokenCache {
-    fn put(&self, key: CacheKey, lease: Lease) -> Result<(), CacheError> {
+    fn put(&self, key: CacheKey, mut lease: Lease) -> Result<(), CacheError> {
         let key = self.key(&key);
         match self.fault {
+            CacheFault::WidensGrants => {
+                lease.grant.allowed = Use::any_command();
+                lease.grant.allowed.reveal = true;
+            }
+            CacheFault::ProlongsGrants => lease.grant.expires_at += Duration::from_secs(3600),
+            CacheFault::ForgetsOnce => lease.grant.once = false,
+            CacheFault::ForgetsRevisions => lease.item.revision = Revision::Unknown,
+            CacheFault::ForgetsFields => lease.item.fields.retain(|field| field.name == "password"),
+            CacheFault::ForgetsKinds => {
+                lease.item.fields.iter_mut().for_each(|field| field.kind = FieldKind::concealed());
+            }
+            CacheFault::MixesUpValues => {
+                let first: String = lease.item.fields[0].value.expose().to_owned();
+                lease.item.fields.iter_mut().for_each(|field| field.value = first.as_str().into());
+            }
             CacheFault::NeverKeeps => return Ok(()),
             CacheFault::KeepsTheFirst if self.inner.get(&key).is_some() => return Ok(()),
             CacheFault::KeepsAThousand if self.inner.list().len() >= 1000 => return Err(CacheError::new("full")),
@@ -160,6 +182,13 @@ async fn caches() {
         (OneTimerForAKey, "a renewed lease outlives the end of the first"),
         (OutlivesItself, "a cache that is dropped drops"),
         (NeverKeeps, "what was put is found"),
+        (WidensGrants, ", with its grant"),
+        (ProlongsGrants, "what is kept is listed, with the end of its grant"),
+        (ForgetsOnce, ", with its grant"),
+        (ForgetsRevisions, ", with its revision"),
+        (ForgetsFields, ", with all its fields and their kinds"),
+        (ForgetsKinds, ", with all its fields and their kinds"),
+        (MixesUpValues, ", with its values: username has another"),
     ];
     let broken = |fault, clock: Arc<dyn Clock>| {
         let inner = Arc::new(MemoryCache::with_clock(Arc::clone(&clock)));
