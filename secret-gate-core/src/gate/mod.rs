@@ -10,6 +10,7 @@ mod request;
 mod step;
 mod store;
 mod submit;
+mod take_back;
 mod token;
 
 use std::collections::HashMap;

@@ -136,6 +136,12 @@ impl RequestStore {
         ids
     }
 
+    /// The requests that `wanted` holds for, as they stand now.
+    pub(crate) fn records_where(&self, wanted: impl Fn(&Record) -> bool) -> Vec<Record> {
+        let inner = lock(&self.inner);
+        inner.records.values().map(|kept| &kept.record).filter(|record| wanted(record)).cloned().collect()
+    }
+
     /// How many requests wait for a decision.
     pub(crate) fn pending(&self) -> usize {
         lock(&self.inner).records.values().filter(|kept| kept.record.state.phase() == Phase::Pending).count()

@@ -6,6 +6,7 @@ mod embedding;
 mod faults;
 mod life;
 mod naming;
+mod take_back;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
