@@ -198,6 +198,9 @@ impl Server {
             tracing::warn!(connections = room, "the limit on open files keeps connections below {max_connections}");
         }
         let (router, app) = router(app);
+        let revoking = app.clone();
+        let revoking = async move { revoking.identity.take_back_revoked(&revoking.gate).await };
+        let _revoking = AbortOnDropHandle::new(tokio::spawn(revoking));
         let (counts, forgets) = (app.clone(), app.clone());
         let house = keep_house(move || counts.metrics.upkeep(), move || forgets.clean_up(), cleanup_interval);
         let _house = AbortOnDropHandle::new(tokio::spawn(house));

@@ -66,6 +66,33 @@ async fn with_a_keys_file_only_its_keys_may_ask_and_the_message_names_them() {
 }
 
 #[tokio::test]
+async fn what_was_asked_with_a_revoked_key_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    std::fs::write(&path, line("ci", "key-one", "") + &line("vm", "key-two", "")).unwrap();
+    let world = World::with(|env| drop(env.insert("API_KEYS_FILE".into(), path.to_str().unwrap().into()))).await;
+    let db = json!({"secret_name": "db"});
+    let ask = async |key| world.asked(&post(&world, "/request", Some(key), &db).await);
+    let (pending, approved, other) = (ask("key-one").await, ask("key-one").await, ask("key-two").await);
+    assert_eq!(world.tap(&approved, "Approve").await, "Approved");
+
+    // nobody calls; a slip of the pen takes nothing back, and hides nothing once it is mended
+    std::fs::write(&path, "vm half a li").unwrap();
+    world.server.line(|line| line.contains("nobody is let in")).await;
+    assert_eq!(world.status(&pending).await["status"], "pending");
+    std::fs::write(&path, line("vm", "key-two", "")).unwrap();
+    assert_eq!(world.decision(&pending).await["ended"], "withdrawn");
+    world.server.line(|line| line.contains("took back")).await;
+    assert_eq!(world.status(&approved).await["ended"], "revoked");
+    assert_eq!(world.secret(&approved).await.status, 403);
+    assert_eq!(world.status(&other).await["status"], "pending");
+
+    // another key under the same name
+    std::fs::write(&path, line("vm", "key-three", "")).unwrap();
+    assert_eq!(world.decision(&other).await["ended"], "withdrawn");
+}
+
+#[tokio::test]
 async fn limits_hold_whatever_a_requester_says_of_itself() {
     let world = World::with(|env| {
         env.insert("MAX_REQUESTS_PER_MINUTE".into(), "3".into());

@@ -31,7 +31,8 @@ const REVOKE_EXAMPLES: &str = "\
 Example:
   secret-gate-server key revoke ci --file /etc/secret-gate/keys
 
-A running server lets nobody in with the key from then on. What was asked before stays open.";
+A running server lets nobody in with the key from then on, and takes back within a second what was
+asked with it: questions are withdrawn, approvals and grants revoked.";
 
 /// The keys.
 #[derive(Debug, Subcommand)]

@@ -31,6 +31,10 @@ pub struct KeysFile {
 struct Loaded {
     stamp: Option<Stamp>,
     keys: Arc<[Key]>,
+    /// As of the last time that the file could be understood.
+    known: Arc<[Key]>,
+    /// Names of keys that were known and are no more.
+    revoked: Vec<String>,
 }
 
 /// What tells one state of the file from another.
@@ -123,7 +127,8 @@ impl KeysFile {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, KeysError> {
         let path = path.into();
         let (stamp, keys) = load(&path)?;
-        Ok(Self { path, loaded: Mutex::new(Loaded { stamp: Some(stamp), keys }) })
+        let known = Arc::clone(&keys);
+        Ok(Self { path, loaded: Mutex::new(Loaded { stamp: Some(stamp), keys, known, revoked: Vec::new() }) })
     }
 
     /// The name of each key as the file is now, in its order, and whether its holder is a broker. None when it can't be
@@ -144,23 +149,40 @@ impl KeysFile {
         found
     }
 
+    /// The names of keys that were taken out of the file since the last call, or replaced, or that are vouched for no
+    /// more. A file that can't be understood tells nothing of that until it is mended.
+    pub(super) fn revoked(&self) -> Vec<String> {
+        self.current();
+        std::mem::take(&mut self.loaded.lock().unwrap_or_else(PoisonError::into_inner).revoked)
+    }
+
     fn current(&self) -> Arc<[Key]> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = std::fs::metadata(&self.path).ok().map(|metadata| stamp(&metadata));
         if stamp != loaded.stamp {
-            *loaded = match load(&self.path) {
+            match load(&self.path) {
                 Ok((stamp, keys)) => {
                     tracing::info!(path = %self.path.display(), keys = keys.len(), "read the API keys again");
-                    Loaded { stamp: Some(stamp), keys }
+                    let known = std::mem::replace(&mut loaded.known, Arc::clone(&keys));
+                    let gone = known.iter().filter(|was| !keys.iter().any(|key| key.stands_for(was)));
+                    loaded.revoked.extend(gone.map(|key| key.name.clone()));
+                    (loaded.stamp, loaded.keys) = (Some(stamp), keys);
                 }
                 Err(error) => {
                     tracing::error!(path = %self.path.display(), %error, "the API keys can't be read; nobody is let in until they can");
                     // until it changes: neither the disk nor the log is at the mercy of who asks
-                    Loaded { stamp, keys: Arc::default() }
+                    (loaded.stamp, loaded.keys) = (stamp, Arc::default());
                 }
-            };
+            }
         }
         Arc::clone(&loaded.keys)
+    }
+}
+
+impl Key {
+    /// Whether whoever asked with the earlier key may still ask with this one, and says no more of itself.
+    fn stands_for(&self, was: &Self) -> bool {
+        self.name == was.name && self.sha256 == was.sha256 && (self.broker || !was.broker)
     }
 }
 

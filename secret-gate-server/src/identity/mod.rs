@@ -5,15 +5,19 @@ mod edit;
 mod keys;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
-use secret_gate_core::Requester;
+use secret_gate_core::{Gate, Requester};
 
 use crate::error::ApiError;
 
 pub use edit::{EditError, add_key, key_line, remove_key};
 pub use keys::{KeysError, KeysFile};
+
+/// How often the keys are looked at, whether or not anybody asks.
+const REVOCATION_PACE: Duration = Duration::from_millis(500);
 
 /// Tells who sends a request.
 #[derive(Debug, Default)]
@@ -33,6 +37,25 @@ impl Identity {
     #[must_use]
     pub const fn needs_key(&self) -> bool {
         self.keys.is_some()
+    }
+
+    /// Takes back what was asked with keys that are revoked, for as long as it is polled.
+    pub(crate) async fn take_back_revoked(&self, gate: &Gate) {
+        let Some(keys) = &self.keys else { return };
+        loop {
+            tokio::time::sleep(REVOCATION_PACE).await;
+            let revoked = keys.revoked();
+            if !revoked.is_empty() {
+                let gate = gate.clone();
+                // by itself: a release under way settles first, and holds up no other revocation
+                tokio::spawn(async move {
+                    let asked =
+                        |requester: &Requester| requester.key_name.as_ref().is_some_and(|name| revoked.contains(name));
+                    let requests = gate.take_back_where(asked).await;
+                    tracing::info!(keys = ?revoked, requests, "took back what was asked with revoked keys");
+                });
+            }
+        }
     }
 
     pub(crate) fn requester(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<Requester, ApiError> {
