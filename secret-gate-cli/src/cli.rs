@@ -239,7 +239,8 @@ with a file such as
   DATABASE_HOST=db.example.com
   DATABASE_PASSWORD=op://infra/database/password
 
-The human sees all secrets in one message. What is no reference is passed on as it stands.";
+The human sees all secrets in one message. Files are read as dotenv
+files are: quotes, comments, and variables of the environment (${HOME}) in values.";
 
 const SSH_EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secret_gate_core::daemon::{self as protocol, Event, Inject, OsText, Verb, Way, Wish};
 use secret_gate_core::exec::resolve;
 use secret_gate_core::ssh::{Login, LoginError};
-use secret_gate_core::wire::WantedSecret;
+use secret_gate_core::wire::{FieldsRequest, WantedSecret};
 use secret_gate_core::{SecretReference, Use};
 
 use crate::cli::{Asking, Exec, Format, Get, Read, Run, Ssh};
@@ -29,7 +29,7 @@ pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
     };
     let fields: Vec<String> = variables.values().cloned().collect();
     let secrets = vec![WantedSecret { secret_name: secret, vault, fields: Some(fields) }];
-    let inject = variables.into_iter().map(|(variable, field)| (variable, 0, field)).collect();
+    let inject = variables.into_iter().map(|(variable, field)| Carried::new(variable, 0, field)).collect();
     command_with(ui, secrets, inject, environment(), argv, any, kill_after, asking).await
 }
 
@@ -49,14 +49,51 @@ pub(crate) async fn run(ui: &Ui, run: Run) -> Result<Exit, Failure> {
         })?;
         let fields = Some(vec![field.clone()]);
         secrets.push(WantedSecret { secret_name: item, vault: Some(vault), fields });
-        inject.push((variable, secrets.len() - 1, field));
+        inject.push(Carried::new(variable, secrets.len() - 1, field));
     }
     if secrets.is_empty() {
         return Err(
             Failure::new(Exit::Usage, "the files refer to no secret").with_hint("write VARIABLE=op://vault/item/field")
         );
     }
+    if secrets.len() > 1 && !any {
+        name_items(ui, &secrets, &mut inject, &asking).await?;
+    }
     command_with(ui, secrets, inject, env, command, any, kill_after, asking).await
+}
+
+/// Writes each field as `item/field`, so that the human sees, and approves, of which item it is.
+async fn name_items(ui: &Ui, secrets: &[WantedSecret], inject: &mut [Carried], asking: &Asking) -> Result<(), Failure> {
+    let config = Config::read(&Config::path().unwrap_or_default())?;
+    let gate = settings(asking.server.clone(), config)?.gate(crate::POLL_INTERVAL, ui)?;
+    for carried in inject {
+        let Some(WantedSecret { secret_name, vault, .. }) = secrets.get(carried.secret) else { continue };
+        let item = FieldsRequest { secret_name: secret_name.clone(), vault: vault.clone() };
+        let title = match gate.fields(&item).await {
+            Ok(known) => known.secret_name,
+            // what is held goes on while the server is away
+            Err(error) if error.is_transient() => secret_name.clone(),
+            Err(error) => return Err(error.into()),
+        };
+        carried.shown = format!("{title}/{}", carried.field);
+    }
+    Ok(())
+}
+
+/// A field that a variable carries.
+struct Carried {
+    variable: String,
+    /// Which secret, counted from 0.
+    secret: usize,
+    field: String,
+    /// What the human sees of it.
+    shown: String,
+}
+
+impl Carried {
+    fn new(variable: String, secret: usize, field: String) -> Self {
+        Self { variable, secret, shown: field.clone(), field }
+    }
 }
 
 /// The variables of these files; of those that are there twice, the last.
@@ -82,7 +119,7 @@ fn read_files(files: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
 async fn command_with(
     ui: &Ui,
     secrets: Vec<WantedSecret>,
-    inject: Vec<(String, usize, String)>,
+    inject: Vec<Carried>,
     env: Vec<(OsText, OsText)>,
     argv: Vec<OsString>,
     any: bool,
@@ -91,11 +128,14 @@ async fn command_with(
 ) -> Result<Exit, Failure> {
     let folder = current_dir()?;
     let names: Vec<_> = secrets.iter().map(|secret| secret.secret_name.clone()).collect();
-    let carried = inject.iter().map(|(variable, _, field)| (variable.clone(), field.clone())).collect();
+    let carried = inject.iter().map(|carried| (carried.variable.clone(), carried.shown.clone())).collect();
     let intended_use = if any { Use::any_command() } else { exactly(&argv, folder.clone(), carried).await? };
     let (limit, wish) = wish(ui, secrets, intended_use, asking)?;
-    let inject =
-        inject.into_iter().map(|(variable, secret, field)| Inject { secret, field, into: Way::Variable(variable) });
+    let inject = inject.into_iter().map(|Carried { variable, secret, field, .. }| Inject {
+        secret,
+        field,
+        into: Way::Variable(variable),
+    });
     let call = protocol::Exec {
         wish,
         argv: argv.into_iter().map(Into::into).collect(),

@@ -6,7 +6,7 @@ mod support;
 
 use gated::{Gated, approving};
 use rustix::process::Signal;
-use secret_gate_core::{Decision, Scope, ScriptedApprover, Use};
+use secret_gate_core::{Decision, Keep, Scope, ScriptedApprover, Use};
 use support::{Machine, finish, said, send};
 
 /// Runs `exec` with the password in T.
@@ -108,6 +108,30 @@ async fn who_leaves_takes_the_command_along() {
 }
 
 #[tokio::test]
+async fn an_approval_for_one_use_can_be_taken_back_while_it_is_used() {
+    let gated = Gated::start(ScriptedApprover::new().then(Decision::approve_for("Ann", Keep::Once))).await;
+    let machine = with_path(&gated);
+    let mut client = machine.spawn(&exec(&["--shell", "echo pid $$ runs >&2; while :; do sleep 0.1; done"]));
+    let pid = pid_in(&said(&mut client, " runs").await);
+    assert_eq!(machine.run(&["revoke", "--all"]).await.err, "1 approval revoked\n");
+    assert_eq!(finish(client).await.code, 3);
+    gone(pid).await;
+}
+
+#[tokio::test]
+async fn what_a_command_reads_from_it_cannot_write_to() {
+    let gated = Gated::start(approving(1)).await;
+    let machine = with_path(&gated);
+    std::fs::write(machine.path("input"), "skipped\nread\n").unwrap();
+    let mut input = std::fs::File::options().read(true).write(true).open(machine.path("input")).unwrap();
+    std::io::Seek::seek(&mut input, std::io::SeekFrom::Start(8)).unwrap();
+    let client = machine.spawn_at(input, &exec(&["--shell", "cat; echo $T >&0 || echo refused"]));
+    let run = finish(client).await;
+    assert_eq!(run.out, "read\nrefused\n", "{run:?}");
+    assert_eq!(std::fs::read_to_string(machine.path("input")).unwrap(), "skipped\nread\n");
+}
+
+#[tokio::test]
 async fn get_and_read_ask_for_what_they_name() {
     let gated = Gated::start(approving(2)).await;
     let machine = gated.machine();
@@ -166,7 +190,11 @@ async fn a_file_of_variables_comes_under_one_approval() {
     assert_eq!((first.code, first.out.as_str()), (0, "db.example.com ann 12 12 [redacted:db/password]\n"), "{first:?}");
     assert_eq!(machine.run(&args).await.code, 0);
     assert_eq!(gated.asked(), 1, "one message, and none for the same again");
-    assert_eq!(gated.human.asked(0).await.question.items.len(), 2);
+    let question = gated.human.asked(0).await.question;
+    assert_eq!(question.items.len(), 2);
+    let Some(Use { exec: Some(Scope::Exact(command)), .. }) = &question.intended_use else { panic!("{question:?}") };
+    let carried: Vec<_> = command.env.iter().map(|(name, field)| format!("{name}={field}")).collect();
+    assert_eq!(carried, ["PASS=db/password", "TOKEN=web/password", "USER_NAME=db/user"]);
 
     for (text, code, words) in [
         ("A=op://infra/db", 2, "is no secret reference"),

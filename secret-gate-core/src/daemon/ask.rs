@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::call::{Event, Failure, FailureKind, Granted, Wish};
 use super::holdings::{Found, Holding, HoldingField, HoldingItem, Holdings, Name};
@@ -31,6 +33,7 @@ type Values = BTreeMap<String, Revealed>;
 pub(super) struct Asking {
     holdings: Holdings,
     questions: Mutex<HashMap<String, Weak<Question>>>,
+    tasks: TaskTracker,
 }
 
 /// Whoever made a call.
@@ -76,7 +79,13 @@ impl Covered {
 
 impl Asking {
     pub(super) fn new(holdings: Holdings) -> Self {
-        Self { holdings, questions: Mutex::default() }
+        Self { holdings, questions: Mutex::default(), tasks: TaskTracker::new() }
+    }
+
+    /// Waits until the questions that nobody waits for are withdrawn.
+    pub(super) async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// What covers the wish; asks for what does not, once a human can see that it tells the caller.
@@ -85,8 +94,9 @@ impl Asking {
             return Err(Failure::new(FailureKind::Invalid, "no secret is named"));
         }
         let names: Vec<Name> = wish.secrets.iter().map(name_of).collect();
+        let scope = scope(wish);
         let mut found: Vec<Option<Found>> =
-            names.iter().map(|name| self.holdings.find(&wish.server, name, &wish.intended_use)).collect();
+            names.iter().map(|name| self.holdings.find(&scope, name, &wish.intended_use)).collect();
         let cached = found.iter().all(Option::is_some);
         if !cached {
             if wish.only_held {
@@ -96,14 +106,17 @@ impl Asking {
             let missing = wish.secrets.iter().zip(&found).filter(|(_, found)| found.is_none());
             let secrets = missing.map(|(secret, _)| secret.clone()).collect();
             let holding = self.ask(Wish { secrets, ..wish.clone() }, caller).await?;
+            if !holding.grant.allowed.covers(&wish.intended_use) {
+                return Err(Failure::new(FailureKind::NotGranted, "the server allows less than was asked for"));
+            }
             for (place, name) in found.iter_mut().zip(&names).filter(|(place, _)| place.is_none()) {
                 *place = Found::named(&holding, name);
             }
             if holding.grant.once {
                 // used by this call, whoever else waited for it
-                self.holdings.remove(&holding.grant.id).ok_or_else(|| {
-                    Failure::new(FailureKind::NotGranted, "the approval was for one use, which is spent")
-                })?;
+                if !self.holdings.take(&holding.grant.id) {
+                    return Err(Failure::new(FailureKind::NotGranted, "the approval was for one use, which is spent"));
+                }
             }
         }
         Ok(Covered { found: found.into_iter().flatten().collect(), cached })
@@ -129,7 +142,7 @@ impl Asking {
     /// The question that asks for this: one that is open, or a new one.
     fn question(self: &Arc<Self>, wish: Wish) -> Result<Arc<Question>, Failure> {
         let gate = Arc::new(gate(&wish)?);
-        let key = serde_json::to_string(&(&wish.server, &wish.secrets, &wish.intended_use, &wish.duration))
+        let key = serde_json::to_string(&(scope(&wish), &wish.secrets, &wish.intended_use, &wish.duration))
             .map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
         let mut questions = lock(&self.questions);
         questions.retain(|_, question| question.strong_count() > 0);
@@ -142,7 +155,7 @@ impl Asking {
         questions.insert(key.clone(), Arc::downgrade(&question));
         drop(questions);
         let asking = Arc::clone(self);
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let ended = asking.run(&gate, &wish, &sender, &withdrawn).await;
             // nobody joins a question that has ended
             lock(&asking.questions).remove(&key);
@@ -167,7 +180,7 @@ impl Asking {
         if outcome.is_err() {
             // beside the answer: a server that is away does not hold it up
             let (gate, token) = (Arc::clone(gate), asked.token);
-            tokio::spawn(async move { gate.withdraw(&token).await });
+            self.tasks.spawn(async move { gate.withdraw(&token).await });
         }
         outcome
     }
@@ -196,6 +209,12 @@ impl Asking {
     }
 }
 
+/// What an approval counts for: this server, and whoever asked it.
+fn scope(wish: &Wish) -> String {
+    let key = wish.api_key.as_ref().map(|key| hex::encode(Sha256::digest(key.0.0.expose_bytes()))).unwrap_or_default();
+    format!("{} {key}", wish.server)
+}
+
 fn gate(wish: &Wish) -> Result<RemoteGate, Failure> {
     let invalid = |error: &dyn std::error::Error| Failure::new(FailureKind::Invalid, error.to_string());
     let server = wish.server.parse().map_err(|error| invalid(&error))?;
@@ -207,13 +226,17 @@ fn gate(wish: &Wish) -> Result<RemoteGate, Failure> {
         builder = builder.with_poll_interval(Duration::from_millis(interval));
     }
     if let Some(path) = &wish.private_ca {
+        if !path.is_file() {
+            // a pipe would hold up everybody
+            return Err(Failure::new(FailureKind::Invalid, format!("{} is no file with certificates", path.display())));
+        }
         let pem = std::fs::read(path).map_err(|error| invalid(&error))?;
         builder = builder.with_private_ca(pem);
     }
     builder.build().map_err(failure)
 }
 
-fn name_of(wanted: &WantedSecret) -> Name {
+pub(super) fn name_of(wanted: &WantedSecret) -> Name {
     Name::new(&wanted.secret_name, wanted.vault.as_deref(), wanted.fields.as_deref().unwrap_or_default())
 }
 
@@ -284,6 +307,7 @@ fn holding(
     let token = SecretValue::copy_of(&asked.token);
     Ok(Holding {
         server: wish.server.clone(),
+        scope: scope(wish),
         grant,
         gate: Some(Arc::clone(gate)),
         token,

@@ -1,7 +1,7 @@
 //! What the daemon holds: approvals, with the values that they are for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
@@ -13,6 +13,9 @@ use crate::clock::Clock;
 use crate::sync::lock;
 use crate::wire::{FieldInfo, GrantInfo};
 use crate::{FieldKind, Grant, SecretReference, SecretValue, Use};
+
+/// How the label of a code ends that is computed from a seed.
+const CURRENT_CODE: &str = "?attribute=otp";
 
 /// An item of an approval, with values.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(super) struct HoldingField {
 #[derive(Debug)]
 pub(super) struct Holding {
     pub(super) server: String,
+    /// Whose approval it is: the server, and the key that it was asked with.
+    pub(super) scope: String,
     pub(super) grant: Grant,
     /// The client of that server; none in tests.
     pub(super) gate: Option<Arc<RemoteGate>>,
@@ -78,12 +83,15 @@ impl HoldingItem {
     /// Whether this is the item, with at least the fields, that the name means.
     fn is(&self, wanted: &Name) -> bool {
         let is_own = |name: &String| [&self.title, &self.item_id].contains(&name);
+        if wanted.fields.iter().any(|label| label.ends_with(CURRENT_CODE)) {
+            // good for half a minute, whatever the approval is good for
+            return false;
+        }
         let meant = match &wanted.vault {
             // a name that was asked for within a vault may, alone, mean another item as well
             None => {
-                let alone = self.asked.iter().find(|asked| asked.vault.is_none());
-                self.item_id == wanted.name
-                    || alone.is_some_and(|asked| asked.name == wanted.name || is_own(&wanted.name))
+                let as_asked = |asked: &Name| asked.vault.is_none() && asked.name == wanted.name;
+                self.item_id == wanted.name || self.asked.iter().any(as_asked)
             }
             Some(vault) => {
                 let in_vault = [&self.vault, &self.vault_id].contains(&vault);
@@ -174,13 +182,22 @@ pub(super) struct Holdings {
 #[derive(Debug)]
 struct Inner {
     kept: Mutex<HashMap<String, Kept>>,
+    /// Whatever was ever used and may be in use: it can be taken back although it is not held any more.
+    lent: Mutex<Vec<Weak<Holding>>>,
     clock: Arc<dyn Clock>,
     changed: watch::Sender<usize>,
 }
 
 impl Holdings {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner { kept: Mutex::default(), clock, changed: watch::Sender::new(0) }) }
+        Self {
+            inner: Arc::new(Inner {
+                kept: Mutex::default(),
+                lent: Mutex::default(),
+                clock,
+                changed: watch::Sender::new(0),
+            }),
+        }
     }
 
     /// How many there are, as it changes.
@@ -192,6 +209,11 @@ impl Holdings {
     pub(super) fn put(&self, holding: Holding) -> Arc<Holding> {
         let (id, end) = (holding.grant.id.clone(), holding.grant.expires_at);
         let holding = Arc::new(holding);
+        {
+            let mut lent = lock(&self.inner.lent);
+            lent.retain(|holding| holding.strong_count() > 0);
+            lent.push(Arc::downgrade(&holding));
+        }
         let stop = CancellationToken::new();
         let kept = Kept { holding: Arc::clone(&holding), _timer: stop.clone().drop_guard() };
         self.change(|all| drop(all.insert(id.clone(), kept)));
@@ -202,18 +224,18 @@ impl Holdings {
                 () = clock.sleep_until(end) => {}
             }
             if let Some(inner) = holdings.upgrade() {
-                Self { inner }.remove(&id);
+                Self { inner }.take(&id);
             }
         });
         holding
     }
 
     /// An item of this name under an approval that covers the use. One for a single use is gone with this.
-    pub(super) fn find(&self, server: &str, wanted: &Name, intended_use: &Use) -> Option<Found> {
+    pub(super) fn find(&self, scope: &str, wanted: &Name, intended_use: &Use) -> Option<Found> {
         let now = self.inner.clock.now();
         let mut found = None;
         self.change(|all| {
-            let fits = |kept: &&Kept| kept.holding.server == server && kept.holding.grant.covers(intended_use, now);
+            let fits = |kept: &&Kept| kept.holding.scope == scope && kept.holding.grant.covers(intended_use, now);
             let mut fitting: Vec<&Kept> = all.values().filter(fits).collect();
             // what lasts is taken before what is good for one use
             fitting.sort_by_key(|kept| (kept.holding.grant.once, kept.holding.since));
@@ -228,18 +250,31 @@ impl Holdings {
         found
     }
 
-    /// Drops the approval of this id.
+    /// Drops the approval of this id; returns it, and one that is in use and not held any more as well.
     pub(super) fn remove(&self, id: &str) -> Option<Arc<Holding>> {
         let mut removed = None;
         self.change(|all| removed = all.remove(id));
-        removed.map(|kept| Arc::clone(&kept.holding))
+        let in_use = || self.in_use().into_iter().find(|holding| holding.grant.id == id);
+        removed.map(|kept| Arc::clone(&kept.holding)).or_else(in_use)
     }
 
-    /// Drops everything.
+    /// Takes the approval of this id for one use, if it is held.
+    pub(super) fn take(&self, id: &str) -> bool {
+        let mut taken = false;
+        self.change(|all| taken = all.remove(id).is_some());
+        taken
+    }
+
+    /// What is held or in use.
+    pub(super) fn in_use(&self) -> Vec<Arc<Holding>> {
+        lock(&self.inner.lent).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Drops everything; returns what was held, and what is in use.
     pub(super) fn clear(&self) -> Vec<Arc<Holding>> {
-        let mut removed = Vec::new();
-        self.change(|all| removed = all.drain().map(|(_, kept)| Arc::clone(&kept.holding)).collect());
-        removed
+        let all = self.in_use();
+        self.change(HashMap::clear);
+        all
     }
 
     /// Everything, oldest first.
@@ -269,6 +304,7 @@ mod tests {
             |label: &str| HoldingField { label: label.into(), kind: None, value: Arc::new("value".to_owned().into()) };
         Holding {
             server: "https://gate".into(),
+            scope: "https://gate".into(),
             grant: Grant::new(id, allowed, clock.now() + Duration::from_secs(seconds), once),
             gate: None,
             token: "token".to_owned().into(),
@@ -298,7 +334,7 @@ mod tests {
         let found = |server: &str, wanted: &Name, intended: &Use| holdings.find(server, wanted, intended).is_some();
         let exec = Use::any_command();
         let covered = [
-            name("Database", None, &["password"]),
+            name("database", None, &["password"]),
             name("database", None, &["user"]),
             name("i1", Some("v1"), &["password", "user"]),
             name("Database", Some("infra"), &["password"]),
@@ -308,7 +344,10 @@ mod tests {
             assert!(found("https://gate", &wanted, &exec), "{wanted:?}");
         }
         let not_covered = [
-            name("Database", None, &[]),
+            // it was asked for by another name, which meant this item; this one may mean another
+            name("Database", None, &["password"]),
+            name("database", None, &["password?attribute=otp"]),
+            name("Database", Some("infra"), &[]),
             name("Database", None, &["password", "port"]),
             name("Database", Some("web"), &["password"]),
             name("database2", None, &["password"]),
@@ -317,7 +356,7 @@ mod tests {
         for wanted in not_covered {
             assert!(!found("https://gate", &wanted, &exec), "{wanted:?}");
         }
-        let wanted = name("Database", None, &["password"]);
+        let wanted = name("database", None, &["password"]);
         assert!(!found("https://other", &wanted, &exec), "another server");
         for wider in [Use::any_host(), Use::reveal()] {
             assert!(!found("https://gate", &wanted, &wider));
@@ -330,7 +369,7 @@ mod tests {
     async fn what_is_for_one_use_is_used_once_and_last() {
         let clock = Arc::new(ManualClock::new());
         let holdings = Holdings::new(Arc::clone(&clock) as Arc<dyn Clock>);
-        let find = || holdings.find("https://gate", &name("Database", None, &["user"]), &Use::any_command());
+        let find = || holdings.find("https://gate", &name("database", None, &["user"]), &Use::any_command());
         holdings.put(holding(&clock, "once", Use::any_command(), 60, true));
         holdings.put(holding(&clock, "hour", Use::any_command(), 60, false));
         assert_eq!(find().unwrap().holding.grant.id, "hour");

@@ -24,6 +24,9 @@ pub enum PeerError {
         /// Which kind.
         namespace: &'static str,
     },
+    /// It sees another root folder than the daemon.
+    #[error("the caller has another root folder; commands would run outside of it")]
+    OtherRoot,
     /// The system does not say who it is.
     #[error("the system does not say who is on the other end")]
     Unknown(#[from] io::Error),
@@ -50,6 +53,9 @@ pub(super) fn check_caller(stream: &UnixStream) -> Result<(), PeerError> {
         if theirs? != ours {
             return Err(PeerError::OtherNamespace { namespace });
         }
+    }
+    if fs::read_link(format!("/proc/{pid}/root"))? != fs::read_link("/proc/self/root")? {
+        return Err(PeerError::OtherRoot);
     }
     Ok(())
 }

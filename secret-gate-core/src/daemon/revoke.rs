@@ -1,15 +1,19 @@
 //! Ending approvals: by the user here, or by the server's word.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::call::{Failure, FailureKind};
 use super::holdings::{Holding, Holdings};
-use crate::client::ClientError;
+use crate::SecretValue;
+use crate::client::RemoteGate;
 
 /// How long a server is asked to hold its answer while nothing is revoked.
 const HOLD: Duration = Duration::from_secs(30);
+
+/// How many approvals a server watches in one call.
+const MAX_WATCHED: usize = 256;
 
 /// How long to wait before a server is watched again that could not be reached, or that does not know how.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -30,16 +34,28 @@ pub(super) async fn at_servers(holdings: Vec<Arc<Holding>>) -> Result<(), Failur
     failed.map_or(Ok(()), Err)
 }
 
+/// What is watched of an approval: its values are not kept alive by that.
+#[derive(Debug)]
+struct Watched {
+    holding: Weak<Holding>,
+    gate: Arc<RemoteGate>,
+    token: SecretValue,
+}
+
 /// Drops what a server says is revoked, for ever.
 pub(super) async fn watch(holdings: Holdings) {
     let mut count = holdings.count();
     loop {
         count.borrow_and_update();
-        let mut servers: BTreeMap<String, Vec<Arc<Holding>>> = BTreeMap::new();
-        for holding in holdings.all() {
-            servers.entry(holding.server.clone()).or_default().push(holding);
+        let mut servers: BTreeMap<String, Vec<Watched>> = BTreeMap::new();
+        for holding in holdings.in_use() {
+            let Some(gate) = holding.gate.clone() else { continue };
+            let token = SecretValue::copy_of(holding.token.expose());
+            let all = servers.entry(holding.server.clone()).or_default();
+            all.push(Watched { holding: Arc::downgrade(&holding), gate, token });
         }
-        let watches = servers.into_values().map(|held| watch_server(&holdings, held));
+        let parts = servers.values().flat_map(|watched| watched.chunks(MAX_WATCHED));
+        let watches = parts.map(|watched| watch_server(&holdings, watched));
         tokio::select! {
             // one that ends is begun anew with what is held then
             () = first(watches) => {}
@@ -57,23 +73,21 @@ async fn first(watches: impl Iterator<Item = impl Future<Output = ()>>) {
 }
 
 /// Watches until something was revoked or the server has to be asked again.
-async fn watch_server(holdings: &Holdings, held: Vec<Arc<Holding>>) {
-    let Some(gate) = held.iter().find_map(|holding| holding.gate.clone()) else {
-        return std::future::pending().await;
-    };
-    let tokens: Vec<&str> = held.iter().map(|holding| holding.token.expose()).collect();
+async fn watch_server(holdings: &Holdings, watched: &[Watched]) {
+    let Some(gate) = watched.first().map(|watched| &watched.gate) else { return };
+    let tokens: Vec<&str> = watched.iter().map(|watched| watched.token.expose()).collect();
     match gate.watch(&tokens, HOLD).await {
         Ok(revoked) => {
-            for holding in held.iter().filter(|holding| revoked.iter().any(|token| token == holding.token.expose())) {
-                tracing::info!(grant = %holding.grant.id, "the approval was taken back");
-                holdings.remove(&holding.grant.id);
-                holding.revoked.cancel();
+            for Watched { holding, token, .. } in watched {
+                let is_revoked = revoked.iter().any(|revoked| revoked == token.expose());
+                if let Some(holding) = holding.upgrade().filter(|_| is_revoked) {
+                    tracing::info!(grant = %holding.grant.id, "the approval was taken back");
+                    holdings.take(&holding.grant.id);
+                    holding.revoked.cancel();
+                }
             }
         }
-        // an older server takes nothing back
-        Err(ClientError::Server { status: 404 | 405, .. } | ClientError::UnknownRequest) => {
-            std::future::pending::<()>().await;
-        }
+        // an older server does not know how; a proxy in front of another one may say so for a while
         Err(error) => {
             tracing::debug!(%error, "the server can't be watched; what is held goes on");
             tokio::time::sleep(PAUSE).await;

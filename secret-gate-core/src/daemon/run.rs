@@ -1,7 +1,10 @@
 //! Running a command with what is held.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use super::frame::Kind;
 use super::holdings::{Found, HoldingField};
 use super::serve::Client;
 use crate::exec::{self, Command, Delivery, Ended, ExecError, Exit, Injection, Output, StreamName};
-use crate::{FieldKind, Scope, SecretValue, otp};
+use crate::{ExactCommand, FieldKind, Scope, SecretValue, otp};
 
 /// Kinds of fields whose values may be seen: user names, hosts, addresses.
 const VISIBLE: [&str; 3] = ["STRING", "URL", "EMAIL"];
@@ -27,7 +30,10 @@ pub(super) async fn exec(exec: Exec, covered: &Covered, client: &Client) -> Resu
         .env(env.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
     match wish.intended_use.exec {
         Some(Scope::Any) => {}
-        Some(Scope::Exact(exact)) => command = command.exactly(exact),
+        Some(Scope::Exact(exact)) => {
+            check_variables(&exact, &inject, covered)?;
+            command = command.exactly(exact);
+        }
         None => return Err(Failure::new(FailureKind::Invalid, "the approval that is wanted is not for a command")),
     }
     if let Some(timeout) = timeout_ms {
@@ -52,6 +58,9 @@ pub(super) async fn run(
         return Err(Failure::new(FailureKind::Invalid, "no secret is named"));
     }
     if let Some(stdin) = client.take_stdin().await {
+        let stdin = to_read(&stdin).map_err(|error| {
+            Failure::new(FailureKind::Invalid, format!("standard input can't be read by a command: {error}"))
+        })?;
         command = command.stdin(stdin);
     }
     client.hear(&Event::Started).await;
@@ -63,6 +72,40 @@ pub(super) async fn run(
     let (code, timed_out) = (exit.code(), exit.ended == Ended::TimedOut);
     let Exit { truncated, unredacted, .. } = exit;
     Ok(Event::Exited { code, timed_out, truncated: truncated.iter().map(ToString::to_string).collect(), unredacted })
+}
+
+/// Makes sure that each variable carries the field that was approved for it, of the item where that was named.
+fn check_variables(exact: &ExactCommand, inject: &[Inject], covered: &Covered) -> Result<(), Failure> {
+    for Inject { secret, field, into } in inject {
+        let title =
+            covered.found.get(*secret).and_then(Found::item).map(|item| item.title.as_str()).unwrap_or_default();
+        let approved = match into {
+            Way::Variable(name) | Way::File(name) => exact.env.get(name),
+            Way::Stdin => None,
+        };
+        let alone = covered.found.len() == 1;
+        if !approved.is_some_and(|approved| (alone && approved == field) || *approved == format!("{title}/{field}")) {
+            let message = format!("{title}/{field} was not approved for this variable of the command");
+            return Err(Failure::new(FailureKind::NotGranted, message));
+        }
+    }
+    Ok(())
+}
+
+/// The same file, to be read only: what a command wrote to it would pass by redaction.
+fn to_read(stdin: &OwnedFd) -> io::Result<OwnedFd> {
+    let path = format!("/dev/fd/{}", stdin.as_raw_fd());
+    let file = File::options().read(true).custom_flags(no_terminal()).open(path)?;
+    // a file is read on from where the caller is; what has no place has none
+    if let Ok(at) = rustix::fs::tell(stdin) {
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(at)).ok();
+    }
+    Ok(file.into())
+}
+
+/// A terminal does not become the daemon's own.
+fn no_terminal() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NOCTTY.bits()).unwrap_or_default()
 }
 
 fn injection(inject: &Inject, covered: &Covered, wish: &super::Wish) -> Result<Injection, Failure> {

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::ask::{Asking, Caller, Covered};
+use super::ask::{Asking, Caller, Covered, name_of};
 use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
 use super::frame::{Frame, Kind, opened, send, send_message};
 use super::holdings::{Found, Holding, Holdings};
@@ -88,14 +88,18 @@ pub struct Daemon {
 #[derive(Debug)]
 struct Place {
     path: SocketPath,
+    /// Device and number of our socket.
+    socket: (u64, u64),
     // locked for as long as it is open
     _lock: File,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // while the lock is held, so nobody else's socket can be meant; the lock's file stays, since others may wait for it
-        fs::remove_file(self.path.as_path()).ok();
+        // the lock's file stays, since others may wait for it
+        if identity(self.path.as_path()).is_ok_and(|there| there == self.socket) {
+            fs::remove_file(self.path.as_path()).ok();
+        }
     }
 }
 
@@ -121,7 +125,8 @@ impl Daemon {
         // in a folder that nobody else can enter
         let listener = UnixListener::bind(path.as_path()).map_err(failed)?;
         fs::set_permissions(path.as_path(), fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Self { listener, place: Place { path, _lock: lock }, options })
+        let socket = identity(path.as_path()).map_err(failed)?;
+        Ok(Self { listener, place: Place { path, socket, _lock: lock }, options })
     }
 
     /// Serves until it is told to stop, `stop` is ready, or it had nothing to do for the idle time-out; then forgets
@@ -154,11 +159,20 @@ impl Daemon {
         // the socket goes first: whoever calls from now on starts a daemon of their own as soon as the lock is free
         drop(listener);
         tasks.close();
-        if tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await.is_err() {
-            tracing::warn!("some calls did not end in time");
+        let ending = async {
+            tasks.wait().await;
+            app.asking.finish().await;
+        };
+        if tokio::time::timeout(Duration::from_secs(10), ending).await.is_err() {
+            tracing::warn!("some calls did not end in time, or some questions could not be withdrawn");
         }
         drop(place);
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn no_follow() -> i32 {
@@ -255,7 +269,7 @@ impl App {
                 // what is handed over is what was approved to be
                 wish.intended_use.reveal = true;
                 let covered = self.asking.obtain(&wish, client).await?;
-                let labels = wish.secrets.iter().map(|wanted| wanted.fields.clone().unwrap_or_default());
+                let labels = wish.secrets.iter().map(|wanted| name_of(wanted).fields);
                 let values = covered.found.iter().zip(labels).map(|(found, labels)| values(found, &labels)).collect();
                 Ok(Event::Revealed { granted: Covered::describe(&covered), values })
             }

@@ -14,8 +14,14 @@ use crate::exec::Command;
 use crate::ssh::{Login, LoginError, PrivateAgent, SshKey};
 use crate::{FieldKind, Scope};
 
-/// The program, found in the caller's `PATH`.
+/// The program, found in the daemon's `PATH`: whoever calls must not put another in its place.
 const PROGRAM: &str = "ssh";
+
+/// What `ssh` gets of the caller's environment. Others could change what it loads and where it goes.
+const PASSED: [&str; 4] = ["LANG", "LC_ALL", "LC_CTYPE", "TERM"];
+
+/// What it gets of the daemon's.
+const OWN: [&str; 4] = ["HOME", "LOGNAME", "PATH", "USER"];
 
 /// Runs `ssh` with the key in an agent of its own; its output goes to the client as it comes.
 pub(super) async fn log_in(ssh: Ssh, covered: &Covered, client: &Client, folder: &Path) -> Result<Event, Failure> {
@@ -35,12 +41,13 @@ pub(super) async fn log_in(ssh: Ssh, covered: &Covered, client: &Client, folder:
         .map_err(|error| Failure::new(FailureKind::Failed, format!("there can be no ssh-agent: {error}")))?;
     let agent = Arc::new(agent);
     let argv = std::iter::once(OsString::from(PROGRAM)).chain(login.arguments(agent.socket()));
-    let mut command = Command::new(argv, OsString::from(working_dir))
-        .env(env.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
-        .on_start({
-            let agent = Arc::clone(&agent);
-            move |pid| agent.allow(pid)
-        });
+    let env = env.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let passed = env.filter(|(name, _)| PASSED.iter().any(|passed| name == passed));
+    let own = OWN.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
+    let mut command = Command::new(argv, OsString::from(working_dir)).env(own.chain(passed)).on_start({
+        let agent = Arc::clone(&agent);
+        move |pid| agent.allow(pid)
+    });
     if let Some(timeout) = timeout_ms {
         command = command.timeout(Duration::from_millis(timeout));
     }

@@ -112,7 +112,11 @@ impl Command {
         let is_exact = self.approved.is_some();
         self.env.iter().filter(move |(name, _)| {
             let name = name.to_string_lossy();
-            !(name.starts_with(API_KEY) || is_exact && is_loader_variable(&name))
+            // a name with `=` in it would be another variable to the command
+            !(name.is_empty()
+                || name.contains(['=', '\0'])
+                || name.starts_with(API_KEY)
+                || is_exact && is_loader_variable(&name))
         })
     }
 }
