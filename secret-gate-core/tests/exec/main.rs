@@ -9,7 +9,6 @@ mod exact;
 mod hygiene;
 mod leaks;
 mod stream;
-mod throughput;
 
 use std::future::pending;
 use std::io;
