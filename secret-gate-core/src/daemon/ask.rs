@@ -119,7 +119,10 @@ impl Asking {
                 }
             }
         }
-        Ok(Covered { found: found.into_iter().flatten().collect(), cached })
+        // one for each that was named, in this order: values go to commands by their number
+        let found: Option<Vec<Found>> = found.into_iter().collect();
+        let missing = || Failure::new(FailureKind::Failed, "the server released something else than was asked for");
+        Ok(Covered { found: found.ok_or_else(missing)?, cached })
     }
 
     async fn ask(self: &Arc<Self>, wish: Wish, caller: &dyn Caller) -> Result<Arc<Holding>, Failure> {
