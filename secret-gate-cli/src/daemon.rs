@@ -23,44 +23,27 @@ impl DaemonCommand {
     /// Does it.
     pub(crate) async fn run(self, ui: &Ui) -> Result<(), Failure> {
         match self {
-            Self::Serve => serve().await,
+            Self::Serve => return serve().await,
+            Self::Status => return status(ui).await,
             Self::Start => {
                 connect_or_start().await?;
                 ui.note("the daemon runs");
-                Ok(())
             }
-            Self::Stop => match place()?.connect().await {
-                Err(ConnectError::NotRunning) => {
-                    ui.note("no daemon is running");
-                    Ok(())
-                }
-                stream => {
-                    let Event::Done { count } = ask(stream?, Verb::Stop).await? else { return Err(odd()) };
-                    ui.note(&format!("the daemon ends; {}", approvals(count, "forgotten")));
-                    Ok(())
-                }
+            Self::Stop => match forgotten(Verb::Stop).await? {
+                None => ui.note("no daemon is running"),
+                Some(count) => ui.note(&format!("the daemon ends; {}", approvals(count, "forgotten"))),
             },
-            Self::Flush => match place()?.connect().await {
-                Err(ConnectError::NotRunning) => {
-                    ui.note("no daemon is running, so nothing is held");
-                    Ok(())
-                }
-                stream => {
-                    let Event::Done { count } = ask(stream?, Verb::Flush).await? else { return Err(odd()) };
-                    ui.note(&approvals(count, "forgotten"));
-                    Ok(())
-                }
+            Self::Flush => match forgotten(Verb::Flush).await? {
+                None => ui.note("no daemon is running, so nothing is held"),
+                Some(count) => ui.note(&approvals(count, "forgotten")),
             },
-            Self::Status => status(ui).await,
         }
+        Ok(())
     }
 }
 
 async fn status(ui: &Ui) -> Result<(), Failure> {
-    let stream = match place()?.connect().await {
-        Err(ConnectError::NotRunning) => return ui.tell("Daemon: not running"),
-        stream => stream?,
-    };
+    let Some(stream) = running().await? else { return ui.tell("Daemon: not running") };
     let Event::Status(Status { pid, version, uptime_seconds, entry_count, socket_path, memory_locked }) =
         ask(stream, Verb::Status).await?
     else {
@@ -78,9 +61,9 @@ async fn status(ui: &Ui) -> Result<(), Failure> {
 
 /// Lists what is held.
 pub(crate) async fn grants(ui: &Ui, format: Format) -> Result<(), Failure> {
-    let grants = match place()?.connect().await {
-        Err(ConnectError::NotRunning) => Vec::new(),
-        stream => match ask(stream?, Verb::Grants).await? {
+    let grants = match running().await? {
+        None => Vec::new(),
+        Some(stream) => match ask(stream, Verb::Grants).await? {
             Event::Grants { grants } => grants,
             _ => return Err(odd()),
         },
@@ -111,16 +94,13 @@ fn uses(allowed: &Use) -> String {
 
 /// Ends one approval, or all.
 pub(crate) async fn revoke(ui: &Ui, id: Option<String>) -> Result<(), Failure> {
-    let count = match (place()?.connect().await, id) {
-        (Err(ConnectError::NotRunning), None) => 0,
-        (Err(ConnectError::NotRunning), Some(id)) => {
+    let count = match (running().await?, id) {
+        (None, None) => 0,
+        (None, Some(id)) => {
             return Err(Failure::new(Exit::NotFound, format!("there is no grant {id}"))
                 .with_hint("no daemon is running, so nothing is held"));
         }
-        (stream, id) => match ask(stream?, Verb::Revoke { id }).await? {
-            Event::Done { count } => count,
-            _ => return Err(odd()),
-        },
+        (Some(stream), id) => done(stream, Verb::Revoke { id }).await?,
     };
     ui.note(&approvals(count, "revoked"));
     Ok(())
@@ -189,10 +169,7 @@ async fn decided(ui: &Ui, name: &str, answers: &mut Answers, limit: &Limit, stop
 
 /// What the daemon holds already of an item; none where it would have to ask.
 pub(crate) async fn held(wish: &Wish) -> Result<Option<Values>, Failure> {
-    let stream = match place()?.connect().await {
-        Err(ConnectError::NotRunning) => return Ok(None),
-        stream => stream?,
-    };
+    let Some(stream) = running().await? else { return Ok(None) };
     match ask(stream, Verb::Reveal(Wish { only_held: true, ..wish.clone() })).await {
         Ok(Event::Revealed { values, .. }) => Ok(values.into_iter().next()),
         Ok(_) => Err(odd()),
@@ -207,6 +184,30 @@ pub(crate) async fn start() -> Result<(), Failure> {
 
 fn place() -> Result<SocketPath, Failure> {
     SocketPath::find().map_err(|error| ConnectError::from(error).into())
+}
+
+/// The daemon, where one runs.
+async fn running() -> Result<Option<tokio::net::UnixStream>, Failure> {
+    match place()?.connect().await {
+        Err(ConnectError::NotRunning) => Ok(None),
+        stream => Ok(Some(stream?)),
+    }
+}
+
+/// How many approvals the daemon forgets; none where no daemon runs.
+async fn forgotten(verb: Verb) -> Result<Option<usize>, Failure> {
+    match running().await? {
+        None => Ok(None),
+        Some(stream) => done(stream, verb).await.map(Some),
+    }
+}
+
+/// To how many approvals the daemon does this.
+async fn done(stream: tokio::net::UnixStream, verb: Verb) -> Result<usize, Failure> {
+    match ask(stream, verb).await? {
+        Event::Done { count } => Ok(count),
+        _ => Err(odd()),
+    }
 }
 
 async fn connect_or_start() -> Result<tokio::net::UnixStream, Failure> {
