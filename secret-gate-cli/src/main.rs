@@ -192,16 +192,13 @@ async fn through_daemon(
     poll_interval: Duration,
     limit: &Limit,
 ) -> Result<(), Failure> {
-    let mut wish = settings.wish(poll_interval, ui);
+    let mut wish = settings.wish(poll_interval, wanted.keep, ui);
     let secret = WantedSecret { secret_name: wanted.name.clone(), vault: wanted.vault.clone(), fields: None };
     wish.secrets = vec![secret];
     // whatever older scripts do with the value
     wish.intended_use = Use::reveal();
     (wish.intended_use.exec, wish.intended_use.ssh) = (Use::any_command().exec, Use::any_host().ssh);
-    wish.duration = Some(humantime::format_duration(wanted.keep).to_string().replace(' ', ""));
     wish.reason = wanted.reason.clone();
-    wish.machine = machine();
-    wish.working_dir = working_dir();
     let values = match daemon::held(&wish).await? {
         Some(values) => values,
         None => {

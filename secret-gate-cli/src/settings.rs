@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::ui::Ui;
+use crate::{machine, working_dir};
 
 /// What the environment says.
 #[derive(Debug, Default)]
@@ -93,8 +94,9 @@ impl Settings {
         Ok(Self { server, api_key, private_ca })
     }
 
-    /// What the daemon is told of these settings; warns where it talks unencrypted.
-    pub(crate) fn wish(&self, poll_interval: Duration, ui: &Ui) -> Wish {
+    /// A wish for the daemon under these settings, to be kept for so long, without what it is for; warns where it talks
+    /// unencrypted.
+    pub(crate) fn wish(&self, poll_interval: Duration, keep: Duration, ui: &Ui) -> Wish {
         let Self { server, api_key, private_ca } = self;
         if server.is_in_the_clear() {
             ui.warning(&format!("secrets from {server} travel unencrypted; use https"));
@@ -104,6 +106,9 @@ impl Settings {
             api_key: api_key.as_ref().map(|key| Key(Revealed(SecretValue::copy_of(key.expose())))),
             private_ca: private_ca.clone(),
             poll_interval_ms: u64::try_from(poll_interval.as_millis()).ok(),
+            duration: Some(humantime::format_duration(keep).to_string().replace(' ', "")),
+            machine: machine(),
+            working_dir: working_dir(),
             ..Wish::default()
         }
     }

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stop::Limit;
 use crate::ui::{Ui, visible};
-use crate::{daemon, look_up, machine, print, settings};
+use crate::{daemon, look_up, print, settings};
 
 /// Runs a command with fields in its environment.
 pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
@@ -278,11 +278,8 @@ fn wish(ui: &Ui, secrets: Vec<WantedSecret>, intended_use: Use, asking: Asking) 
     let wish = Wish {
         secrets,
         intended_use,
-        duration: Some(humantime::format_duration(keep).to_string().replace(' ', "")),
-        machine: machine(),
-        working_dir: crate::working_dir(),
         reason: Some(reason),
-        ..settings(server, config)?.wish(crate::POLL_INTERVAL, ui)
+        ..settings(server, config)?.wish(crate::POLL_INTERVAL, keep, ui)
     };
     Ok((Limit::of(timeout), wish))
 }
