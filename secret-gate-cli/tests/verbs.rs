@@ -152,3 +152,48 @@ async fn what_was_approved_to_be_revealed_is_found_by_the_same_search() {
         assert!(shows(form), "{form}");
     }
 }
+
+#[tokio::test]
+async fn what_was_approved_for_one_variable_gets_into_no_other() {
+    let gated = Gated::start(approving(1)).await;
+    let machine = gated.machine().with("PATH", "/usr/bin:/bin");
+    std::fs::write(machine.path(".env"), "X=op://infra/db/password\nY=op://infra/web/user\n").unwrap();
+    let file = machine.path(".env").to_str().unwrap().to_owned();
+    let line = "echo ${#X} $Y; env | grep -c ^BASH_ENV";
+    let run = machine.run(&["run", "--env-file", &file, "--reason", "r", "--", "/bin/sh", "-c", line]).await;
+    assert_eq!(run.out, "12 ann\n0\n", "{run:?}");
+
+    let approved = gated.human.asked(0).await.question.intended_use.clone().unwrap();
+    let folder = std::env::current_dir().unwrap().to_str().unwrap().to_owned();
+    let text = |text: &str| OsText::Text(text.to_owned());
+    let call = |x: (usize, &str), y: (usize, &str)| {
+        let secret = |name: &str, field: &str| WantedSecret {
+            secret_name: name.into(),
+            vault: Some("infra".into()),
+            fields: Some(vec![field.into()]),
+        };
+        let secrets = vec![secret("db", "password"), secret("web", "user")];
+        let into = |(secret, field): (usize, &str), name: &str| Inject {
+            secret,
+            field: field.to_owned(),
+            into: Way::Variable(name.to_owned()),
+        };
+        Verb::Exec(Exec {
+            wish: Wish { secrets, ..wish(&gated, approved.clone()) },
+            argv: vec![text("/bin/sh"), text("-c"), text(line)],
+            working_dir: text(&folder),
+            // a name with `=` in it would be another variable to the command
+            env: vec![(text("PATH"), text("/usr/bin:/bin")), (text("BASH_ENV=/tmp/x"), text(""))],
+            inject: vec![into(x, "X"), into(y, "Y")],
+            timeout_ms: Some(10_000),
+            output_limit: None,
+        })
+    };
+    let (x, y) = ((0, "password"), (1, "user"));
+    assert!(said(&machine, call(x, y)).await.contains("12 ann\n0\n"));
+    for (x, y) in [(y, x), (x, x), (y, y)] {
+        let heard = said(&machine, call(x, y)).await;
+        assert!(heard.contains("not_granted") && !heard.contains("12"), "{heard}");
+    }
+    assert_eq!(gated.asked(), 1);
+}
