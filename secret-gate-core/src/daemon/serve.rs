@@ -249,6 +249,8 @@ impl App {
         };
         let answer = match call {
             Ok(Call { protocol: PROTOCOL, verb }) => tokio::select! {
+                // an answer that is there is given, even where the client has said all it will ever say
+                biased;
                 answer = self.answer(verb, &client) => answer,
                 () = closed(&mut reader) => return,
                 () = self.stopping.cancelled() => Err(Failure::new(FailureKind::Failed, "the daemon is stopping")),
