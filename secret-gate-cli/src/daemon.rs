@@ -1,18 +1,15 @@
 //! The daemon: being it, starting it, calling it.
 
-use std::io::Write as _;
 use std::os::fd::AsFd as _;
 
 use secret_gate_core::daemon::{
-    Answer, Answers, ConnectError, Daemon, DaemonError, DaemonOptions, Event, SocketPath, Status, Verb, Wish, call,
-    call_with,
+    Answer, Answers, Config, ConnectError, Event, SocketPath, Status, Verb, Wish, call, call_with, connect_or_start,
+    serve_here,
 };
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Scope, Use};
-use tokio::process::Command;
 
 use crate::cli::{DaemonCommand, Format};
-use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::Values;
@@ -179,7 +176,8 @@ pub(crate) async fn held(wish: &Wish) -> Result<Option<Values>, Failure> {
 
 /// Makes sure that a daemon runs.
 pub(crate) async fn start() -> Result<(), Failure> {
-    connect_or_start().await.map(drop)
+    drop(connect_or_start().await?);
+    Ok(())
 }
 
 fn place() -> Result<SocketPath, Failure> {
@@ -210,34 +208,12 @@ async fn done(stream: tokio::net::UnixStream, verb: Verb) -> Result<usize, Failu
     }
 }
 
-async fn connect_or_start() -> Result<tokio::net::UnixStream, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
-    let mut command = Command::new(program);
-    // neither the folder nor the files of whoever happens to start it are kept busy
-    command.args(["daemon", "serve"]).current_dir(std::env::home_dir().unwrap_or_else(|| "/".into()));
-    close_fds::set_fds_cloexec(3, &[]);
-    Ok(place()?.connect_or_start(&mut command).await?)
-}
-
 /// Is the daemon, until it has nothing to do.
 async fn serve() -> Result<(), Failure> {
-    // a session of its own: what ends the terminal does not end it
-    rustix::process::setsid().ok();
     let config = Config::read(&Config::path().unwrap_or_default())?;
-    let options = DaemonOptions::default().idle_timeout(config.daemon_idle_timeout());
-    let daemon = match Daemon::bind(place()?, options) {
-        Ok(daemon) => Some(daemon),
-        // whoever wanted one can call that
-        Err(DaemonError::IsRunning) => None,
-        Err(error) => return Err(Failure::new(Exit::Failed, error.to_string())),
-    };
-    // nobody listens to it after that
-    writeln!(std::io::stdout(), "ready").ok();
-    if let Some(daemon) = daemon {
-        let mut stop = Stop::new()?;
-        daemon.serve(async move { drop(stop.signal().await) }).await;
-    }
-    Ok(())
+    let mut stop = Stop::new()?;
+    let served = serve_here(&config, async move { drop(stop.signal().await) }).await;
+    served.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }
 
 async fn ask(stream: tokio::net::UnixStream, verb: Verb) -> Result<Event, Failure> {

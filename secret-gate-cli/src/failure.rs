@@ -1,7 +1,7 @@
 //! What the user is told when something fails: what happened, what to do about it, and the exit code.
 
 use secret_gate_core::client::ClientError;
-use secret_gate_core::daemon::{self, ConnectError, FailureKind};
+use secret_gate_core::daemon::{self, ConnectError, FailureKind, SettingsError};
 use secret_gate_core::wire::Candidate;
 
 use crate::exit::Exit;
@@ -80,6 +80,17 @@ impl From<ClientError> for Failure {
             _ => (Exit::Failed, None),
         };
         Self { what: with_cause(&error), hint, exit }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let exit = match error {
+            SettingsError::Client(error) => return error.into(),
+            SettingsError::Url { ref place, .. } if place == "--server" => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Self { what: with_cause(&error), hint: error.hint(), exit }
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod ask;
 mod cli;
-mod config;
 mod daemon;
 mod demo;
 mod duration;
@@ -24,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use secret_gate_core::client::RemoteGate;
-use secret_gate_core::daemon::harden_process;
+use secret_gate_core::daemon::{Settings, harden_process, machine_name};
 use secret_gate_core::wire::{AccessRequest, WantedSecret};
 use secret_gate_core::{SecretReference, Use};
 use tracing_subscriber::layer::SubscriberExt;
@@ -33,10 +32,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::cli::{Cli, Command, DaemonCommand, Flags, Format};
-use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::settings::{Environment, Settings};
 use crate::stop::Limit;
 use crate::ui::Ui;
 
@@ -121,9 +118,8 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
             Err(usage("a secret reference names its field, so --field can't stand beside it"))
         }
         (None, Some(name)) => {
-            let config = Config::read(&Config::path().unwrap_or_default())?;
-            let wanted = Wanted { name, vault, reason: given(reason), field, format, keep: config.cache_ttl() };
-            let settings = settings(given(server), config)?;
+            let settings = settings::read(server.as_deref())?;
+            let wanted = Wanted { name, vault, reason: given(reason), field, format };
             if no_cache {
                 return here(ui, &settings, wanted, poll_interval, &limit).await;
             }
@@ -145,7 +141,6 @@ struct Wanted {
     reason: Option<String>,
     field: Option<String>,
     format: Format,
-    keep: Duration,
 }
 
 impl Wanted {
@@ -169,14 +164,14 @@ async fn here(
     poll_interval: Duration,
     limit: &Limit,
 ) -> Result<(), Failure> {
-    let gate = settings.gate(poll_interval, ui)?;
+    let gate = settings::gate(settings, poll_interval, ui)?;
     wanted.check(&gate, limit).await?;
-    let Wanted { name, vault, reason, field, format, keep: _ } = wanted;
+    let Wanted { name, vault, reason, field, format } = wanted;
     let question = AccessRequest {
         secret_name: Some(name),
         vault,
         reason,
-        machine: machine(),
+        machine: Some(machine_name()),
         working_dir: working_dir(),
         ..AccessRequest::default()
     };
@@ -192,7 +187,7 @@ async fn through_daemon(
     poll_interval: Duration,
     limit: &Limit,
 ) -> Result<(), Failure> {
-    let mut wish = settings.wish(poll_interval, wanted.keep, ui);
+    let mut wish = settings::wish(settings, poll_interval, None, ui);
     let secret = WantedSecret { secret_name: wanted.name.clone(), vault: wanted.vault.clone(), fields: None };
     wish.secrets = vec![secret];
     // whatever older scripts do with the value
@@ -203,7 +198,7 @@ async fn through_daemon(
         Some(values) => values,
         None => {
             if wanted.field.is_some() {
-                wanted.check(&settings.gate(poll_interval, ui)?, limit).await?;
+                wanted.check(&settings::gate(settings, poll_interval, ui)?, limit).await?;
             }
             daemon::reveal(ui, wish, limit).await?
         }
@@ -214,22 +209,12 @@ async fn through_daemon(
 /// How often to ask a server that does not report decisions by itself.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-fn machine() -> Option<String> {
-    hostname::get().ok().map(|name| name.to_string_lossy().into_owned())
-}
-
 fn working_dir() -> Option<String> {
     std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned())
 }
 
-fn settings(server: Option<String>, config: Config) -> Result<Settings, Failure> {
-    let path = Config::path().unwrap_or_default();
-    Settings::resolve(server.as_deref(), Environment::read()?, config, &path)
-}
-
 fn connect(ui: &Ui, server: Option<String>, poll_interval: Duration) -> Result<RemoteGate, Failure> {
-    let config = Config::read(&Config::path().unwrap_or_default())?;
-    settings(server, config)?.gate(poll_interval, ui)
+    settings::gate(&settings::read(server.as_deref())?, poll_interval, ui)
 }
 
 fn print(ui: &Ui, values: &render::Values, field: Option<String>, format: Format) -> Result<(), Failure> {

@@ -12,7 +12,6 @@ use secret_gate_core::wire::{FieldsRequest, WantedSecret};
 use secret_gate_core::{SecretReference, Use};
 
 use crate::cli::{Asking, Exec, Format, Get, Read, Run, Ssh};
-use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stop::Limit;
@@ -64,8 +63,7 @@ pub(crate) async fn run(ui: &Ui, run: Run) -> Result<Exit, Failure> {
 
 /// Writes each field as `item/field`, so that the human sees, and approves, of which item it is.
 async fn name_items(ui: &Ui, secrets: &[WantedSecret], inject: &mut [Carried], asking: &Asking) -> Result<(), Failure> {
-    let config = Config::read(&Config::path().unwrap_or_default())?;
-    let gate = settings(asking.server.clone(), config)?.gate(crate::POLL_INTERVAL, ui)?;
+    let gate = settings::gate(&settings::read(asking.server.as_deref())?, crate::POLL_INTERVAL, ui)?;
     for carried in inject {
         let Some(WantedSecret { secret_name, vault, .. }) = secrets.get(carried.secret) else { continue };
         let item = FieldsRequest { secret_name: secret_name.clone(), vault: vault.clone() };
@@ -161,8 +159,7 @@ pub(crate) async fn ssh(ui: &Ui, ssh: Ssh) -> Result<Exit, Failure> {
         login = login.with_command(command.join(" ")).map_err(usage)?;
     }
     let host = login.resolve(Path::new("ssh")).await.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    let config = Config::read(&Config::path().unwrap_or_default())?;
-    let gate = settings(asking.server.clone(), config)?.gate(crate::POLL_INTERVAL, ui)?;
+    let gate = settings::gate(&settings::read(asking.server.as_deref())?, crate::POLL_INTERVAL, ui)?;
     let field = match field {
         Some(field) => field,
         None => Limit::of(asking.timeout).bound(look_up::key_field(&gate, &secret, vault.as_deref())).await?,
@@ -273,13 +270,12 @@ async fn exactly(argv: &[OsString], folder: PathBuf, env: BTreeMap<String, Strin
 
 fn wish(ui: &Ui, secrets: Vec<WantedSecret>, intended_use: Use, asking: Asking) -> Result<(Limit, Wish), Failure> {
     let Asking { reason, server, keep, timeout } = asking;
-    let config = Config::read(&Config::path().unwrap_or_default())?;
-    let keep = keep.unwrap_or_else(|| config.cache_ttl());
+    let settings = settings::read(server.as_deref())?;
     let wish = Wish {
         secrets,
         intended_use,
         reason: Some(reason),
-        ..settings(server, config)?.wish(crate::POLL_INTERVAL, keep, ui)
+        ..settings::wish(&settings, crate::POLL_INTERVAL, keep, ui)
     };
     Ok((Limit::of(timeout), wish))
 }

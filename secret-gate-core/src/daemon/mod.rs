@@ -7,14 +7,17 @@
 mod ask;
 mod call;
 mod client;
+mod config;
 mod frame;
 mod harden;
 mod holdings;
 mod paths;
 mod peer;
+mod program;
 mod revoke;
 mod run;
 mod serve;
+mod settings;
 mod ssh;
 
 pub use call::{
@@ -22,7 +25,10 @@ pub use call::{
     Way, Wish,
 };
 pub use client::{Answer, Answers, ConnectError, call, call_with};
+pub use config::Config;
 pub use harden::harden_process;
 pub use paths::{PlaceError, SocketPath};
 pub use peer::PeerError;
+pub use program::{connect_or_start, serve_here};
 pub use serve::{Daemon, DaemonError, DaemonOptions};
+pub use settings::{Settings, SettingsError, machine_name};

@@ -9,18 +9,18 @@ use etcetera::base_strategy::{BaseStrategy, Xdg};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::duration;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use super::settings::SettingsError;
+use crate::parse_duration;
 
 /// What the file says; members that it does not know are ignored.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[non_exhaustive]
 #[serde(default, expecting = "an object such as {\"server_url\": \"https://gate.example.org\"}")]
-pub(crate) struct Config {
+pub struct Config {
     /// Base URL of the server.
-    pub(crate) server_url: Option<String>,
+    pub server_url: Option<String>,
     /// File that holds the API key for that server.
-    pub(crate) api_key_file: Option<PathBuf>,
+    pub api_key_file: Option<PathBuf>,
     cache_ttl: Option<Span>,
     daemon_idle_timeout: Option<Span>,
     ssh_agent_integration: Option<bool>,
@@ -28,40 +28,50 @@ pub(crate) struct Config {
 
 impl Config {
     /// Where the file is looked for; nowhere for a user without a home folder.
-    pub(crate) fn path() -> Option<PathBuf> {
+    #[must_use]
+    pub fn path() -> Option<PathBuf> {
         Some(Xdg::new().ok()?.config_dir().join("secret-gate").join("config.json"))
     }
 
     /// How long an approval is to be kept.
-    pub(crate) fn cache_ttl(&self) -> Duration {
+    #[must_use]
+    pub fn cache_ttl(&self) -> Duration {
         self.cache_ttl.as_ref().map_or(Duration::from_secs(60 * 60), |span| span.0)
     }
 
     /// How long the daemon stays with nothing to hold and nothing to do.
-    pub(crate) fn daemon_idle_timeout(&self) -> Duration {
+    #[must_use]
+    pub fn daemon_idle_timeout(&self) -> Duration {
         self.daemon_idle_timeout.as_ref().map_or(Duration::from_secs(5 * 60), |span| span.0)
     }
 
+    /// Whether SSH keys also go into the user's own ssh-agent, where the approval allows it.
+    #[must_use]
+    pub fn ssh_agent_integration(&self) -> bool {
+        self.ssh_agent_integration.unwrap_or(true)
+    }
+
     /// What the file at this path says; nothing where there is none.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// [`SettingsError::Unreadable`], and [`SettingsError::Malformed`] with the line.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(Failure::new(Exit::Failed, format!("can't read {}: {error}", path.display()))),
+            Err(source) => return Err(SettingsError::Unreadable { path: path.to_owned(), source }),
         };
         serde_json::from_str(&text).map_err(|error| {
             let place = format!(" at line {} column {}", error.line(), error.column());
             let problem = error.to_string();
-            let problem = problem.strip_suffix(&place).unwrap_or(&problem);
-            Failure::new(Exit::Failed, format!("{}, line {}: {problem}", path.display(), error.line())).with_hint(
-                "correct the line; the file looks like {\"server_url\": \"https://gate.example.org\", \"cache_ttl\": \"1h\"}",
-            )
+            let problem = problem.strip_suffix(&place).unwrap_or(&problem).to_owned();
+            SettingsError::Malformed { path: path.to_owned(), line: error.line(), problem }
         })
     }
 }
 
 /// A duration as text. Refused while the parser stands on it, so that the error names its line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Span(Duration);
 
 impl<'de> Deserialize<'de> for Span {
@@ -75,7 +85,10 @@ impl<'de> Deserialize<'de> for Span {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-                duration::parse(text).map(Span).map_err(E::custom)
+                let length = parse_duration(text);
+                length
+                    .map(Span)
+                    .ok_or_else(|| E::custom(format!("{text:?} is not a duration; write it like 90s, 15m or 1h30m")))
             }
         }
         deserializer.deserialize_str(Text)
@@ -86,7 +99,7 @@ impl<'de> Deserialize<'de> for Span {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Config, Failure> {
+    fn read(text: &str) -> Result<Config, SettingsError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         std::fs::write(&path, text).unwrap();
@@ -112,9 +125,9 @@ mod tests {
             ("5", "line 1: invalid type: integer `5`, expected an object"),
         ];
         for (text, expected) in cases {
-            let failure = read(text).unwrap_err();
-            assert!(failure.what.contains(expected), "{text}: {}", failure.what);
-            assert!(!failure.what.contains("column"), "{}", failure.what);
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(!error.contains("column"), "{error}");
         }
     }
 }
