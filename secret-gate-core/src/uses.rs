@@ -61,10 +61,17 @@ pub struct ExactCommand {
     pub script_sha256: Option<String>,
     /// Environment variable to field label.
     pub env: BTreeMap<String, String>,
+    /// Environment variable that holds the path of a pipe (`/dev/fd/N`), to the label of the field that the pipe carries.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+    /// Label of the field that is the command's standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1))]
+    pub stdin: Option<String>,
 }
 
 impl ExactCommand {
-    /// This argument vector, run by this program in this folder, without variables.
+    /// This argument vector, run by this program in this folder, without values.
     pub fn new(
         argv: impl IntoIterator<Item = impl Into<String>>,
         working_dir: impl Into<String>,
@@ -78,6 +85,8 @@ impl ExactCommand {
             sha256: sha256.into(),
             script_sha256: None,
             env: BTreeMap::new(),
+            files: BTreeMap::new(),
+            stdin: None,
         }
     }
 
@@ -85,6 +94,20 @@ impl ExactCommand {
     #[must_use]
     pub fn with_env(mut self, variable: impl Into<String>, field: impl Into<String>) -> Self {
         self.env.insert(variable.into(), field.into());
+        self
+    }
+
+    /// The same command with one more variable that holds the path of a pipe, which carries a field.
+    #[must_use]
+    pub fn with_file(mut self, variable: impl Into<String>, field: impl Into<String>) -> Self {
+        self.files.insert(variable.into(), field.into());
+        self
+    }
+
+    /// The same command with a field as its standard input.
+    #[must_use]
+    pub fn with_stdin(mut self, field: impl Into<String>) -> Self {
+        self.stdin = Some(field.into());
         self
     }
 }
@@ -213,16 +236,24 @@ impl ExactCommand {
         if self.script_sha256.as_deref().is_some_and(|hash| !is_sha256(hash)) {
             return fail("exec.script_sha256", "must be 64 hexadecimal digits");
         }
-        for (variable, field) in &self.env {
-            if !is_variable_name(variable) {
-                return fail("exec.env", "must map names of the form [A-Za-z_][A-Za-z0-9_]* to fields");
+        for (member, fields) in [("exec.env", &self.env), ("exec.files", &self.files)] {
+            for (variable, field) in fields {
+                if !is_variable_name(variable) {
+                    return fail(member, "must map names of the form [A-Za-z_][A-Za-z0-9_]* to fields");
+                }
+                if is_loader_variable(variable) {
+                    return fail(member, "must not set PATH or a variable that makes programs load or run something");
+                }
+                if field.is_empty() {
+                    return fail(member, "must name a field for each variable");
+                }
             }
-            if is_loader_variable(variable) {
-                return fail("exec.env", "must not set PATH or a variable that makes programs load or run something");
-            }
-            if field.is_empty() {
-                return fail("exec.env", "must name a field for each variable");
-            }
+        }
+        if self.files.keys().any(|variable| self.env.contains_key(variable)) {
+            return fail("exec.files", "must not name a variable that exec.env names");
+        }
+        if self.stdin.as_deref() == Some("") {
+            return fail("exec.stdin", "must name a field");
         }
         Ok(())
     }
@@ -387,6 +418,10 @@ mod tests {
         assert!(both.covers(&Use::reveal()) && both.covers(&one) && !one.covers(&both));
         let elsewhere = ExactCommand { working_dir: "/".into(), ..command("1") };
         assert!(!one.covers(&Use::command(elsewhere)));
+        let otherwise = ExactCommand { env: BTreeMap::new(), ..command("1") };
+        for fed in [otherwise.clone().with_file("TOKEN", "token"), otherwise.with_stdin("token")] {
+            assert!(!one.covers(&Use::command(fed)));
+        }
     }
 
     #[test]
@@ -398,6 +433,12 @@ mod tests {
         let exact = Use::command(command("1"));
         let json = serde_json::to_string(&exact).unwrap();
         assert_eq!(serde_json::from_str::<Use>(&json).unwrap(), exact);
+        // what takes values in no other way looks as it did before there were others
+        assert!(json.ends_with(r#""env":{"TOKEN":"token"}}}"#), "{json}");
+        let fed = Use::command(command("1").with_file("KEY", "key").with_stdin("password"));
+        let json = serde_json::to_string(&fed).unwrap();
+        assert!(json.ends_with(r#""files":{"KEY":"key"},"stdin":"password"}}"#), "{json}");
+        assert_eq!(serde_json::from_str::<Use>(&json).unwrap(), fed);
         for bad in [r#"{"exec":"all"}"#, r#"{"exec":true}"#, r#"{"exec":{"argv":["x"]}}"#, r#"{"reveal":"yes"}"#] {
             assert!(serde_json::from_str::<Use>(bad).is_err(), "{bad}");
         }
@@ -417,6 +458,11 @@ mod tests {
             command("1").with_env("A", ""),
             command("1").with_env("LD_PRELOAD", "token"),
             command("1").with_env("PATH", "token"),
+            command("1").with_file("A=B", "token"),
+            command("1").with_file("LD_PRELOAD", "token"),
+            command("1").with_file("A", ""),
+            command("1").with_file("TOKEN", "token"),
+            command("1").with_stdin(""),
         ];
         for bad in bad_commands {
             assert!(Use::command(bad.clone()).check().is_err(), "{bad:?}");

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,10 +13,10 @@ use futures_util::future::select_all;
 use super::ask::{Caller as _, Covered};
 use super::call::{Event, Exec, Failure, FailureKind, Inject, Way};
 use super::frame::Kind;
-use super::holdings::{Found, HoldingField};
+use super::holdings::{CURRENT_CODE, Found, HoldingItem, NoSeed};
 use super::serve::Client;
 use crate::exec::{self, Command, Delivery, Ended, ExecError, Exit, Injection, Output, StreamName};
-use crate::{ExactCommand, FieldKind, Scope, SecretValue, otp};
+use crate::{ExactCommand, Scope};
 
 /// Kinds of fields whose values may be seen: user names, hosts, addresses.
 const VISIBLE: [&str; 3] = ["STRING", "URL", "EMAIL"];
@@ -31,7 +30,7 @@ pub(super) async fn exec(exec: Exec, covered: &Covered, client: &Client) -> Resu
     match wish.intended_use.exec {
         Some(Scope::Any) => {}
         Some(Scope::Exact(exact)) => {
-            check_variables(&exact, &inject, covered)?;
+            check_ways(&exact, &inject, covered)?;
             command = command.exactly(exact);
         }
         None => return Err(Failure::new(FailureKind::Invalid, "the approval that is wanted is not for a command")),
@@ -63,6 +62,7 @@ pub(super) async fn run(
         })?;
         command = command.stdin(stdin);
     }
+    covered.spend()?;
     client.hear(&Event::Started).await;
     let cancel = async { drop(select_all(revoked).await) };
     let exit = exec::run(command, injections, &mut PassOn(client), cancel).await.map_err(failure)?;
@@ -74,18 +74,20 @@ pub(super) async fn run(
     Ok(Event::Exited { code, timed_out, truncated: truncated.iter().map(ToString::to_string).collect(), unredacted })
 }
 
-/// Makes sure that each variable carries the field that was approved for it, of the item where that was named.
-fn check_variables(exact: &ExactCommand, inject: &[Inject], covered: &Covered) -> Result<(), Failure> {
+/// Makes sure that each value gets in as it was approved: in this variable or pipe, this field, of the item where that
+/// was named.
+fn check_ways(exact: &ExactCommand, inject: &[Inject], covered: &Covered) -> Result<(), Failure> {
     for Inject { secret, field, into } in inject {
         let title =
             covered.found.get(*secret).and_then(Found::item).map(|item| item.title.as_str()).unwrap_or_default();
         let approved = match into {
-            Way::Variable(name) | Way::File(name) => exact.env.get(name),
-            Way::Stdin => None,
+            Way::Variable(name) => exact.env.get(name),
+            Way::File(name) => exact.files.get(name),
+            Way::Stdin => exact.stdin.as_ref(),
         };
         let alone = covered.found.len() == 1;
         if !approved.is_some_and(|approved| (alone && approved == field) || *approved == format!("{title}/{field}")) {
-            let message = format!("{title}/{field} was not approved for this variable of the command");
+            let message = format!("{title}/{field} was not approved to get into the command in this way");
             return Err(Failure::new(FailureKind::NotGranted, message));
         }
     }
@@ -114,32 +116,28 @@ fn injection(inject: &Inject, covered: &Covered, wish: &super::Wish) -> Result<I
     let item = covered.found.get(*secret).and_then(Found::item);
     let item = item.ok_or_else(|| Failure::new(FailureKind::Invalid, "a value of no secret is wanted"))?;
     let may_have = wanted.is_empty() || wanted.contains(label);
-    let Some(field) = item.field(label).filter(|_| may_have) else {
-        let labels = item.fields.iter().map(|field| field.label.clone()).collect();
-        let message = format!("{} has no field {label}", item.title);
-        return Err(Failure { fields: labels, ..Failure::new(FailureKind::UnknownField, message) });
-    };
+    let found = item.field_of(label).zip(item.value_to_use(label)).filter(|_| may_have);
+    let Some((field, value)) = found else { return Err(unknown_field(item, label)) };
+    let value = value.map_err(|NoSeed| no_seed(label))?;
     let way = match into {
         Way::Variable(name) => Delivery::Variable(name.clone()),
         Way::File(name) => Delivery::File(name.clone()),
         Way::Stdin => Delivery::Stdin,
     };
-    let injection = Injection::new(format!("{}/{label}", item.title), value(field)?, way);
+    let injection = Injection::new(format!("{}/{label}", item.title), value, way);
     let may_be_seen = field.kind.as_ref().is_some_and(|kind| VISIBLE.contains(&kind.as_str()));
     Ok(if may_be_seen { injection.visible() } else { injection })
 }
 
-/// What the command gets of a field: its value, or of a seed the code that is valid now.
-fn value(field: &HoldingField) -> Result<Arc<SecretValue>, Failure> {
-    let is_seed =
-        field.kind.as_ref().is_some_and(|kind| *kind == FieldKind::one_time_password() || kind.as_str() == "TOTP");
-    if !is_seed {
-        return Ok(Arc::clone(&field.value));
-    }
-    let code = otp::current_code(&field.value);
-    let code =
-        code.ok_or_else(|| Failure::new(FailureKind::Failed, format!("{} is no seed of one-time codes", field.label)))?;
-    Ok(Arc::new(code))
+pub(super) fn unknown_field(item: &HoldingItem, label: &str) -> Failure {
+    let fields = item.fields.iter().map(|field| field.label.clone()).collect();
+    let message = format!("{} has no field {label}", item.title);
+    Failure { fields, ..Failure::new(FailureKind::UnknownField, message) }
+}
+
+pub(super) fn no_seed(label: &str) -> Failure {
+    let label = label.strip_suffix(CURRENT_CODE).unwrap_or(label);
+    Failure::new(FailureKind::Failed, format!("{label} is no seed of one-time codes"))
 }
 
 fn failure(error: ExecError) -> Failure {

@@ -104,7 +104,7 @@ impl Opened {
     }
 
     fn check(&self, approved: &ExactCommand) -> Result<(), ExecError> {
-        let ExactCommand { argv, working_dir, program, sha256, script_sha256, env: _ } = &self.exact;
+        let ExactCommand { argv, working_dir, program, sha256, script_sha256, .. } = &self.exact;
         let is_script = |hash: &Option<String>| hash.as_deref().map(str::to_ascii_lowercase);
         let what = if *argv != approved.argv {
             "the argument vector"

@@ -31,6 +31,18 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// Makes sure that a variable of this name may carry something, before anybody is asked for it.
+    ///
+    /// # Errors
+    /// [`ExecError::VariableName`] and [`ExecError::LoaderVariable`].
+    pub fn check(&self) -> Result<(), ExecError> {
+        match self.name() {
+            Some(name) if !is_variable_name(name) => Err(ExecError::VariableName { name: name.to_owned() }),
+            Some(name) if is_loader_variable(name) => Err(ExecError::LoaderVariable { name: name.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
     fn name(&self) -> Option<&str> {
         match self {
             Self::Variable(name) | Self::File(name) => Some(name),
@@ -67,17 +79,11 @@ pub(super) fn check(command: &Command, injections: &[Injection]) -> Result<Redac
     let mut names = HashSet::new();
     let mut has_stdin = command.stdin.is_some();
     for Injection { label, value, delivery, .. } in injections {
-        if let Some(name) = delivery.name() {
-            let name = name.to_owned();
-            if !is_variable_name(&name) {
-                return Err(ExecError::VariableName { name });
-            }
-            if is_loader_variable(&name) {
-                return Err(ExecError::LoaderVariable { name });
-            }
-            if !names.insert(name.clone()) {
-                return Err(ExecError::VariableTwice { name });
-            }
+        delivery.check()?;
+        if let Some(name) = delivery.name()
+            && !names.insert(name)
+        {
+            return Err(ExecError::VariableTwice { name: name.to_owned() });
         }
         match delivery {
             Delivery::Variable(name) => {
@@ -100,19 +106,24 @@ pub(super) fn check(command: &Command, injections: &[Injection]) -> Result<Redac
     Ok(Redactor::new(concealed.map(|injection| (injection.label.as_str(), &*injection.value)))?)
 }
 
-/// An exact command gets the variables that were approved, each with its field, and nothing else.
+/// An exact command gets the values that were approved, each in the way that was, and nothing else.
 fn check_approved(approved: &ExactCommand, injections: &[Injection]) -> Result<(), ExecError> {
     let is_approved = |injection: &Injection| {
-        let field = injection.delivery.name().and_then(|name| approved.env.get(name));
+        let field = match &injection.delivery {
+            Delivery::Variable(name) => approved.env.get(name),
+            Delivery::File(name) => approved.files.get(name),
+            Delivery::Stdin => approved.stdin.as_ref(),
+        };
         field.is_some_and(|field| {
             let rest = injection.label.strip_suffix(field.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
         })
     };
-    if injections.len() == approved.env.len() && injections.iter().all(is_approved) {
+    let count = approved.env.len() + approved.files.len() + usize::from(approved.stdin.is_some());
+    if injections.len() == count && injections.iter().all(is_approved) {
         return Ok(());
     }
-    Err(ExecError::Changed { what: "the variables that carry fields" })
+    Err(ExecError::Changed { what: "which values it gets, and how," })
 }
 
 /// The labels of the values that may be seen, each once.

@@ -328,7 +328,7 @@ async fn a_function_from_the_environment_changes_no_script() {
 }
 
 #[tokio::test]
-async fn exactly_the_approved_variables() {
+async fn exactly_the_approved_values_in_the_approved_ways() {
     let fixture = Fixture::new();
     fixture.program("bin/script", "#!/bin/sh\necho \"$T $U\"\n");
     let exact = fixture.resolve_with(&["script"], &[("T", "token"), ("U", "user")]).unwrap();
@@ -348,7 +348,26 @@ async fn exactly_the_approved_variables() {
         vec![token(), stdin],
     ] {
         let error = collect(command(), &others).await.unwrap_err();
-        assert!(matches!(error, ExecError::Changed { what } if what.contains("variables")), "{others:?}: {error}");
+        assert!(matches!(error, ExecError::Changed { what } if what.contains("values")), "{others:?}: {error}");
+    }
+
+    fixture.program("bin/reads", "#!/bin/sh\nread line; echo \"$line, ${F%/*}, $(cat \"$F\")\"\n");
+    let exact = fixture.resolve(&["reads"]).unwrap().with_file("F", "token").with_stdin("user");
+    let command = || fixture.command(&["reads"]).exactly(exact.clone());
+    let file = |name: &str| injection("api/token", TOKEN, Delivery::File(name.to_owned()));
+    let stdin = injection("api/user", "ann-the-user", Delivery::Stdin).visible();
+    let (_, out, _) = collect(command(), &[file("F"), stdin.clone()]).await.unwrap();
+    assert_eq!(out, "ann-the-user, /dev/fd, [redacted:api/token]\n");
+    for others in [
+        vec![file("F")],
+        vec![stdin.clone()],
+        vec![file("G"), stdin.clone()],
+        vec![injection("api/token", TOKEN, variable("F")), stdin.clone()],
+        vec![file("F"), injection("api/token", TOKEN, Delivery::Stdin)],
+        vec![file("F"), stdin, user("api/user", "U")],
+    ] {
+        let error = collect(command(), &others).await.unwrap_err();
+        assert!(matches!(error, ExecError::Changed { what } if what.contains("values")), "{others:?}: {error}");
     }
 }
 
@@ -361,7 +380,7 @@ async fn in_a_process_that_nobody_may_trace() {
     fixture.program("bin/script", "#!/bin/sh\ncat $F\n");
     let exact = fixture.resolve(&["say", "hello"]).unwrap();
     assert_eq!(fixture.run(&["say", "hello"], &exact).await, Ok("hello\n".to_owned()));
-    let exact = fixture.resolve_with(&["script"], &[("F", "token")]).unwrap();
+    let exact = fixture.resolve(&["script"]).unwrap().with_file("F", "token");
     let file = injection("api/token", TOKEN, Delivery::File("F".to_owned()));
     let (_, out, err) = collect(fixture.command(&["script"]).exactly(exact), &[file]).await.unwrap();
     // without PATH, the shell has one of its own

@@ -146,17 +146,21 @@ fn login(host: &ExactHost) -> String {
 /// What an exact command means beyond its arguments.
 fn details(wanted: &Use) -> Vec<Line> {
     let Some(Scope::Exact(exact)) = &wanted.exec else { return Vec::new() };
-    let ExactCommand { argv: _, working_dir, program, sha256, script_sha256, env } = exact;
+    let ExactCommand { argv: _, working_dir, program, sha256, script_sha256, env, files, stdin } = exact;
     let mut lines = vec![
         Line::of("Program: ").code(shown(program)),
         Line::of("SHA-256: ").code(shown(sha256)),
         Line::of("Starts in: ").code(shown(working_dir)),
     ];
     lines.extend(script_sha256.as_deref().map(|hash| Line::of("Script SHA-256: ").code(shown(hash))));
-    if !env.is_empty() {
-        let pairs = env.iter().map(|(variable, field)| format!("{}={}", name(variable), name(field)));
-        lines.push(Line::of("Variables: ").code(pairs.collect::<Vec<_>>().join(", ")));
+    for (title, fields) in [("Variables: ", env), ("Files named by variables: ", files)] {
+        let pairs: Vec<_> =
+            fields.iter().map(|(variable, field)| format!("{}={}", name(variable), name(field))).collect();
+        if !pairs.is_empty() {
+            lines.push(Line::of(title).code(pairs.join(", ")));
+        }
     }
+    lines.extend(stdin.as_deref().map(|field| Line::of("Standard input: ").code(name(field))));
     lines
 }
 

@@ -216,6 +216,7 @@ fn who_receives_the_value() {
 fn an_exact_command_is_shown_whole() {
     let command = ExactCommand::new(["sh", "-c", "a b\nc", ""], "/srv/x", "/bin/sh", "f".repeat(64));
     let command = command.with_env("TOKEN", "token").with_env("URL", "a, b");
+    let command = command.with_file("KEY", "private key").with_stdin("password\nUse: none");
     let asked = Question { intended_use: Some(Use::command(command)), ..question("1") };
     let text = check(&asked, None).unwrap();
     for part in [
@@ -224,6 +225,8 @@ fn an_exact_command_is_shown_whole() {
         &format!("\nSHA-256: {}\n", "f".repeat(64)),
         "\nStarts in: /srv/x\n",
         "\nVariables: TOKEN=token, URL=\"a, b\"\n",
+        "\nFiles named by variables: KEY=private key\n",
+        "\nStandard input: \"password⏎Use: none\"\n",
     ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
@@ -320,7 +323,7 @@ proptest! {
     fn no_text_from_outside_forges_or_hides_a_line(texts in proptest::collection::vec(nasty(), 12), broker: bool) {
         let count = |texts: &[String]| {
             let mut command = ExactCommand::new([&texts[0], &texts[1]], &texts[2], &texts[3], &texts[4]);
-            command = command.with_env(&texts[0], &texts[1]);
+            command = command.with_env(&texts[0], &texts[1]).with_file(&texts[5], &texts[6]).with_stdin(&texts[7]);
             let mut host = ExactHost::new(&texts[5]);
             (host.user, host.command) = (Some(texts[6].clone()), Some(texts[7].clone()));
             let mut asked = question("1");
