@@ -40,6 +40,11 @@ impl Gated {
         let login =
             Item::new("i3", "v1", "deploy-key").with_field(Field::new("user", "user", FieldKind::text(), "ann"));
         let vault = vault.with_item(login.with_field(Field::new("key", "private key", FieldKind::ssh_key(), key)));
+        Self::over(human, vault).await
+    }
+
+    /// With this vault.
+    pub async fn over(human: ScriptedApprover, vault: MemoryBackend) -> Self {
         let audit = MemoryAudit::new();
         let gate = Gate::builder(Arc::new(vault), Arc::new(human.clone())).audit(Arc::new(audit.clone())).build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
