@@ -12,6 +12,7 @@ mod exit;
 mod failure;
 mod go_flags;
 mod look_up;
+mod manual;
 mod render;
 mod settings;
 mod stop;
@@ -31,7 +32,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 use zeroizing_alloc::ZeroAlloc;
 
-use crate::cli::{Cli, Command, DaemonCommand, Flags, Format};
+use crate::cli::{Cli, Command, DaemonCommand, Fields, Flags, Format, Search};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stop::Limit;
@@ -65,6 +66,10 @@ fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
     let outcome = runtime.block_on(async {
         match cli.command {
             Some(Command::Demo(demo)) => demo.run(*ui).await,
+            Some(Command::Search(search)) => searched(ui, search).await.map(|()| Exit::Done),
+            Some(Command::Fields(fields)) => listed(ui, fields).await.map(|()| Exit::Done),
+            Some(Command::Completions { shell }) => manual::completions(ui, shell).map(|()| Exit::Done),
+            Some(Command::Man { of }) => manual::page(ui, of.as_deref()).map(|()| Exit::Done),
             Some(Command::Exec(exec)) => use_it::exec(ui, exec).await,
             Some(Command::Run(run)) => use_it::run(ui, run).await,
             Some(Command::Ssh(login)) => use_it::ssh(ui, login).await,
@@ -132,6 +137,16 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
             }
         }
     }
+}
+
+async fn searched(ui: &Ui, search: Search) -> Result<(), Failure> {
+    let Search { query, limit, format, server } = search;
+    look_up::search(&connect(ui, server, POLL_INTERVAL)?, ui, query, limit, format).await
+}
+
+async fn listed(ui: &Ui, fields: Fields) -> Result<(), Failure> {
+    let Fields { secret, vault, format, server } = fields;
+    look_up::fields(&connect(ui, server, POLL_INTERVAL)?, ui, secret, vault, format).await
 }
 
 /// An item that is wanted, and how it is printed.
