@@ -3,8 +3,8 @@
 use std::os::fd::AsFd as _;
 
 use secret_gate_core::daemon::{
-    Answer, Answers, Config, ConnectError, Event, SocketPath, Status, Verb, Wish, call, call_with, connect_or_start,
-    serve_here,
+    Answer, Answers, Config, ConnectError, Event, Granted, SocketPath, Status, Verb, Wish, call, call_with,
+    connect_or_start, serve_here,
 };
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Scope, Use};
@@ -109,7 +109,10 @@ pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values,
     let name = wish.secrets.first().map(|wanted| visible(&wanted.secret_name)).unwrap_or_default();
     let mut answers = call(connect_or_start().await?, Verb::Reveal(wish)).await.map_err(broken)?;
     match decided(ui, &name, &mut answers, limit, &mut stop).await? {
-        Event::Revealed { values, .. } => values.into_iter().next().ok_or_else(odd),
+        Event::Revealed { granted, values } => {
+            warn(ui, &granted);
+            values.into_iter().next().ok_or_else(odd)
+        }
         _ => Err(odd()),
     }
 }
@@ -119,7 +122,10 @@ pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Resul
     let mut stop = Stop::new()?;
     let name = visible(name);
     let stdin = std::io::stdin();
-    let mut answers = call_with(connect_or_start().await?, verb, Some(stdin.as_fd())).await.map_err(broken)?;
+    let is_value = |inject: &Inject| matches!(inject.into, Way::Stdin);
+    let has_value = matches!(&verb, Verb::Exec(exec) if exec.inject.iter().any(is_value));
+    let stdin = (!has_value).then(|| stdin.as_fd());
+    let mut answers = call_with(connect_or_start().await?, verb, stdin).await.map_err(broken)?;
     let Event::Started = decided(ui, &name, &mut answers, limit, &mut stop).await? else { return Err(odd()) };
     loop {
         let answer = tokio::select! {
@@ -165,13 +171,21 @@ async fn decided(ui: &Ui, name: &str, answers: &mut Answers, limit: &Limit, stop
 }
 
 /// What the daemon holds already of an item; none where it would have to ask.
-pub(crate) async fn held(wish: &Wish) -> Result<Option<Values>, Failure> {
+pub(crate) async fn held(ui: &Ui, wish: &Wish) -> Result<Option<Values>, Failure> {
     let Some(stream) = running().await? else { return Ok(None) };
     match ask(stream, Verb::Reveal(Wish { only_held: true, ..wish.clone() })).await {
-        Ok(Event::Revealed { values, .. }) => Ok(values.into_iter().next()),
+        Ok(Event::Revealed { granted, values }) => {
+            warn(ui, &granted);
+            Ok(values.into_iter().next())
+        }
         Ok(_) => Err(odd()),
         Err(_) => Ok(None),
     }
+}
+
+/// Tells what did not go well although the approval is there.
+fn warn(ui: &Ui, granted: &Granted) {
+    granted.notes.iter().for_each(|note| ui.warning(note));
 }
 
 /// Makes sure that a daemon runs.

@@ -4,10 +4,12 @@
 //! answers into text, and `ui` alone prints. `demo` shows it all with made-up secrets.
 
 mod ask;
+mod carried;
 mod cli;
 mod daemon;
 mod demo;
 mod duration;
+mod env_file;
 mod exit;
 mod failure;
 mod go_flags;
@@ -209,7 +211,7 @@ async fn through_daemon(
     wish.intended_use = Use::reveal();
     (wish.intended_use.exec, wish.intended_use.ssh) = (Use::any_command().exec, Use::any_host().ssh);
     wish.reason = wanted.reason.clone();
-    let values = match daemon::held(&wish).await? {
+    let values = match daemon::held(ui, &wish).await? {
         Some(values) => values,
         None => {
             if wanted.field.is_some() {

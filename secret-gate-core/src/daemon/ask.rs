@@ -63,6 +63,8 @@ enum State {
 pub(super) struct Covered {
     pub(super) found: Vec<Found>,
     pub(super) cached: bool,
+    /// What did not go well, in sentences for people.
+    pub(super) notes: Vec<String>,
 }
 
 impl Covered {
@@ -73,6 +75,7 @@ impl Covered {
             cached: self.cached,
             items: self.found.iter().filter_map(Found::item).map(HoldingItem::describe).collect(),
             grant: first_to_end.map(|holding| holding.grant_info()),
+            notes: self.notes.clone(),
         }
     }
 }
@@ -122,7 +125,7 @@ impl Asking {
         // one for each that was named, in this order: values go to commands by their number
         let found: Option<Vec<Found>> = found.into_iter().collect();
         let missing = || Failure::new(FailureKind::Failed, "the server released something else than was asked for");
-        Ok(Covered { found: found.ok_or_else(missing)?, cached })
+        Ok(Covered { found: found.ok_or_else(missing)?, cached, notes: Vec::new() })
     }
 
     async fn ask(self: &Arc<Self>, wish: Wish, caller: &dyn Caller) -> Result<Arc<Holding>, Failure> {

@@ -100,6 +100,9 @@ pub struct Wish {
     pub poll_interval_ms: Option<u64>,
     /// Only what is held already will do; nobody is asked.
     pub only_held: bool,
+    /// The caller's ssh-agent (`SSH_AUTH_SOCK`): gets the SSH keys whose approval says reveal or any host, while it lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh_auth_sock: Option<OsText>,
 }
 
 /// A command to run with values.
@@ -277,6 +280,9 @@ pub struct Granted {
     /// The approval; the one that ends first where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantInfo>,
+    /// What did not go well although the approval is there, in sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A grant, without values.

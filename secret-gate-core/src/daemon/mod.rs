@@ -19,6 +19,7 @@ mod run;
 mod serve;
 mod settings;
 mod ssh;
+mod user_agent;
 
 pub use call::{
     Call, Event, Exec, Failure, FailureKind, Granted, Held, HeldItem, Inject, Key, OsText, PROTOCOL, Ssh, Status, Verb,

@@ -1,5 +1,6 @@
 //! The daemon itself: hears calls, holds what was approved, ends when nobody needs it.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,8 +23,9 @@ use super::frame::{Frame, Kind, opened, send, send_message};
 use super::holdings::{Found, Holding, Holdings};
 use super::paths::{PlaceError, SocketPath};
 use super::peer::check_caller;
-use super::{revoke, run, ssh};
-use crate::clock::SystemClock;
+use super::user_agent::UserAgents;
+use super::{Wish, revoke, run, ssh};
+use crate::clock::{Clock, SystemClock};
 use crate::wire::Revealed;
 use crate::{SecretValue, Use};
 
@@ -133,8 +135,10 @@ impl Daemon {
     /// everything and removes its socket.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         let Self { listener, place, options } = self;
-        let holdings = Holdings::new(Arc::new(SystemClock::new()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let holdings = Holdings::new(Arc::clone(&clock));
         let app = Arc::new(App {
+            agents: UserAgents::new(clock),
             asking: Arc::new(Asking::new(holdings.clone())),
             started: Instant::now(),
             socket_path: place.path.as_path().display().to_string(),
@@ -153,7 +157,8 @@ impl Daemon {
         }
         app.stopping.cancel();
         watching.abort();
-        for holding in app.holdings.clear() {
+        let ended = app.holdings.clear();
+        for holding in &ended {
             holding.revoked.cancel();
         }
         // the socket goes first: whoever calls from now on starts a daemon of their own as soon as the lock is free
@@ -162,6 +167,8 @@ impl Daemon {
         let ending = async {
             tasks.wait().await;
             app.asking.finish().await;
+            // it says so itself where it fails
+            app.agents.emptied(&ended).await.ok();
         };
         if tokio::time::timeout(Duration::from_secs(10), ending).await.is_err() {
             tracing::warn!("some calls did not end in time, or some questions could not be withdrawn");
@@ -183,6 +190,7 @@ fn no_follow() -> i32 {
 struct App {
     holdings: Holdings,
     asking: Arc<Asking>,
+    agents: UserAgents,
     started: Instant,
     socket_path: String,
     /// Where private things may lie for a while.
@@ -266,11 +274,11 @@ impl App {
 
     async fn answer(&self, verb: Verb, client: &Client) -> Result<Event, Failure> {
         match verb {
-            Verb::Request(wish) => Ok(Event::Granted(self.asking.obtain(&wish, client).await?.describe())),
+            Verb::Request(wish) => Ok(Event::Granted(self.obtain(&wish, client).await?.describe())),
             Verb::Reveal(mut wish) => {
                 // what is handed over is what was approved to be
                 wish.intended_use.reveal = true;
-                let covered = self.asking.obtain(&wish, client).await?;
+                let covered = self.obtain(&wish, client).await?;
                 let labels = wish.secrets.iter().map(|wanted| name_of(wanted).fields);
                 let values = covered.found.iter().zip(labels).map(|(found, labels)| values(found, &labels)).collect();
                 Ok(Event::Revealed { granted: Covered::describe(&covered), values })
@@ -287,15 +295,32 @@ impl App {
                 Ok(Event::Grants { grants: self.holdings.all().iter().map(|holding| holding.describe()).collect() })
             }
             Verb::Revoke { id } => self.revoke(id.as_deref()).await,
-            Verb::Flush => Ok(Event::Done { count: end(&self.holdings.clear()) }),
+            Verb::Flush => self.end(&self.holdings.clear()).await.map(|count| Event::Done { count }),
             Verb::Status => Ok(Event::Status(self.status())),
             Verb::Stop => {
-                let count = end(&self.holdings.clear());
-                client.send(&Event::Done { count }).await.ok();
+                let ended = self.end(&self.holdings.clear()).await;
                 self.stopping.cancel();
-                Ok(Event::Done { count })
+                ended.map(|count| Event::Done { count })
             }
         }
+    }
+
+    /// What covers the wish; keys in it that any login may use are in the caller's ssh-agent by then, too.
+    async fn obtain(&self, wish: &Wish, client: &Client) -> Result<Covered, Failure> {
+        let mut covered = self.asking.obtain(wish, client).await?;
+        if let Some(socket) = wish.ssh_auth_sock.clone() {
+            covered.notes = self.agents.add(&covered, Path::new(&OsString::from(socket))).await;
+        }
+        Ok(covered)
+    }
+
+    /// Stops whatever runs with these, and takes their keys out of agents.
+    async fn end(&self, holdings: &[Arc<Holding>]) -> Result<usize, Failure> {
+        for holding in holdings {
+            holding.revoked.cancel();
+        }
+        self.agents.emptied(holdings).await?;
+        Ok(holdings.len())
     }
 
     async fn revoke(&self, id: Option<&str>) -> Result<Event, Failure> {
@@ -307,9 +332,9 @@ impl App {
                     .ok_or_else(|| Failure::new(FailureKind::UnknownGrant, format!("there is no grant {id}")))?,
             ],
         };
-        let count = end(&ended);
-        revoke::at_servers(ended).await?;
-        Ok(Event::Done { count })
+        let (count, told) = tokio::join!(self.end(&ended), revoke::at_servers(ended.clone()));
+        told?;
+        Ok(Event::Done { count: count? })
     }
 
     fn status(&self) -> Status {
@@ -322,14 +347,6 @@ impl App {
             memory_locked: SecretValue::copy_of("probe").is_locked(),
         }
     }
-}
-
-/// Stops whatever runs with these.
-fn end(holdings: &[Arc<Holding>]) -> usize {
-    for holding in holdings {
-        holding.revoked.cancel();
-    }
-    holdings.len()
 }
 
 /// Values of these fields, of all where none is named; nothing where the approval does not say so.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::call::{Key, Wish};
+use super::call::{Key, OsText, Wish};
 use super::config::Config;
 use crate::SecretValue;
 use crate::client::{ClientError, RemoteGate, ServerUrl, ServerUrlError};
@@ -163,6 +163,7 @@ impl Settings {
             duration: Some(humantime::format_duration(keep).to_string().replace(' ', "")),
             machine: Some(machine_name()),
             working_dir: std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()),
+            ssh_auth_sock: if config.ssh_agent_integration() { ssh_auth_sock() } else { None },
             ..Wish::default()
         }
     }
@@ -216,6 +217,13 @@ impl Settings {
 #[must_use]
 pub fn machine_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The caller's ssh-agent, as an absolute path: the daemon works elsewhere.
+fn ssh_auth_sock() -> Option<OsText> {
+    let path = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty())?;
+    let path = std::path::absolute(&path).map_or(path, PathBuf::into_os_string);
+    Some(path.into())
 }
 
 /// What the environment says.

@@ -81,15 +81,10 @@ fn key_of<'a>(
     let is_wanted =
         |field: &&HoldingField| wanted.is_none_or(|wanted| wanted.is_empty() || wanted.contains(&field.label));
     let fields: Vec<&HoldingField> = item.fields.iter().filter(is_wanted).collect();
-    let is_key = |field: &&&HoldingField| {
-        field.kind.as_ref() == Some(&FieldKind::ssh_key())
-            || field.label == "private_key"
-            || field.label == "private key"
-    };
     let found = match (named, fields.as_slice()) {
         (Some(label), fields) => fields.iter().find(|field| field.label == label),
         (None, [only]) => Some(only),
-        (None, fields) => fields.iter().find(is_key),
+        (None, fields) => fields.iter().find(|field| is_key(field)),
     };
     found.copied().ok_or_else(|| {
         let labels = item.fields.iter().map(|field| field.label.clone()).collect();
@@ -99,4 +94,12 @@ fn key_of<'a>(
         };
         Failure { fields: labels, ..Failure::new(FailureKind::UnknownField, message) }
     })
+}
+
+/// Whether a field holds a key for ssh, by what is said of it or by how it begins. Keys in other formats may be for something
+/// else.
+pub(super) fn is_key(field: &HoldingField) -> bool {
+    field.kind.as_ref() == Some(&FieldKind::ssh_key())
+        || ["private_key", "private key"].contains(&field.label.as_str())
+        || field.value.expose().trim_start().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
 }
