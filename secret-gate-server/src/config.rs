@@ -73,6 +73,16 @@ pub struct BotConfig {
     pub api_url: String,
 }
 
+/// Where the server listens, and nothing else.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ListenConfig {
+    /// `BIND_ADDRESS`: the address to listen on.
+    pub bind_address: IpAddr,
+    /// `PORT`: the TCP port to listen on; 0 takes a free one.
+    pub port: u16,
+}
+
 /// What is wrong with the configuration, a line for each variable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -118,8 +128,7 @@ impl Config {
         );
         let telegram_api_url = vars.telegram_api_url();
         let approver_ids = vars.or("TELEGRAM_APPROVER_IDS", "", "numeric user ids, such as 42,43", user_ids);
-        let bind_address = vars.or("BIND_ADDRESS", "0.0.0.0", "an IP address, such as 127.0.0.1", parsed);
-        let port = vars.or("PORT", "8080", "a TCP port between 0 and 65535", parsed);
+        let (bind_address, port) = (vars.bind_address(), vars.port());
         let duration_form = "a duration up to 168h, such as 90s, 15m or 1h30m";
         let request_ttl = vars.or("REQUEST_TTL", "15m", duration_form, duration);
         let cleanup_interval = vars.or("CLEANUP_INTERVAL", "5m", duration_form, duration);
@@ -172,6 +181,20 @@ impl BotConfig {
         let mut vars = Variables { variable: &environment, problems: Vec::new() };
         match (vars.bot_token(), vars.telegram_api_url()) {
             (Some(token), Some(api_url)) => Ok(Self { token, api_url }),
+            _ => Err(ConfigError { problems: vars.problems }),
+        }
+    }
+}
+
+impl ListenConfig {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let mut vars = Variables { variable: &environment, problems: Vec::new() };
+        match (vars.bind_address(), vars.port()) {
+            (Some(bind_address), Some(port)) => Ok(Self { bind_address, port }),
             _ => Err(ConfigError { problems: vars.problems }),
         }
     }
@@ -261,6 +284,14 @@ impl Variables<'_> {
 
     fn bot_token(&mut self) -> Option<SecretValue> {
         self.needed_secret("TELEGRAM_BOT_TOKEN", "the token that @BotFather gave you, such as 123456:ABC-DEF")
+    }
+
+    fn bind_address(&mut self) -> Option<IpAddr> {
+        self.or("BIND_ADDRESS", "0.0.0.0", "an IP address, such as 127.0.0.1", parsed)
+    }
+
+    fn port(&mut self) -> Option<u16> {
+        self.or("PORT", "8080", "a TCP port between 0 and 65535", parsed)
     }
 
     fn telegram_api_url(&mut self) -> Option<String> {

@@ -6,6 +6,7 @@ mod audit;
 mod chats;
 mod check;
 mod failure;
+mod health;
 mod key;
 mod print;
 
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Check(check::Check),
     /// Find the ids for TELEGRAM_CHAT_ID and TELEGRAM_APPROVER_IDS
     Chats(chats::Chats),
+    /// See whether the server on this machine serves
+    Health(health::Health),
 }
 
 impl Command {
@@ -38,6 +41,7 @@ impl Command {
             Self::Audit(audit) => audit.run().map(|()| Exit::Done),
             Self::Check(check) => on_a_runtime(check.run()),
             Self::Chats(chats) => on_a_runtime(chats.run()).map(|()| Exit::Done),
+            Self::Health(health) => on_a_runtime(health.run()).map(|()| Exit::Done),
         };
         match done {
             Ok(exit) => print::exit(exit),

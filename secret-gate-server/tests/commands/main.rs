@@ -3,6 +3,7 @@
 
 mod chats;
 mod check;
+mod health;
 mod keys;
 #[path = "../support/mod.rs"]
 mod support;
@@ -44,7 +45,7 @@ async fn a_wrong_command_line_is_told_and_help_teaches() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
         assert!(ended.stderr.contains("--help") || ended.stderr.contains("Usage"), "{ended:?}");
     }
-    for args in [&[][..], &["key", "new"], &["key", "list"], &["key", "revoke"], &["check"], &["chats"]] {
+    for args in [&[][..], &["key", "new"], &["key", "list"], &["key", "revoke"], &["check"], &["chats"], &["health"]] {
         let ended = run(&[args, &["--help"]].concat(), &none).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("Example") && ended.stdout.contains("secret-gate-server "), "{ended:?}");

@@ -17,23 +17,23 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// How a server's clock stands to ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Time {
-    pub(super) theirs: SystemTime,
-    pub(super) ours: SystemTime,
+pub(in crate::commands) struct Time {
+    pub(in crate::commands) theirs: SystemTime,
+    pub(in crate::commands) ours: SystemTime,
 }
 
 /// An answer, as far as it matters.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) time: Option<Time>,
+pub(in crate::commands) struct Answer {
+    pub(in crate::commands) status: StatusCode,
+    pub(in crate::commands) time: Option<Time>,
     /// Null where it is not JSON.
-    pub(super) body: Value,
+    pub(in crate::commands) body: Value,
 }
 
 /// Whose certificates count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(in crate::commands) enum Trust {
     /// Those that browsers trust.
     Usual,
     /// Also those in `SSL_CERT_FILE`, as the clients do.
@@ -44,12 +44,12 @@ pub(super) enum Trust {
 ///
 /// # Errors
 /// Why there is no answer, in words for people.
-pub(super) async fn get(url: &str, trust: Trust) -> Result<Answer, String> {
+pub(in crate::commands) async fn get(url: &str, trust: Trust) -> Result<Answer, String> {
     get_within(LIMIT, url, trust).await
 }
 
 /// The same, in less time.
-pub(super) async fn get_within(limit: Duration, url: &str, trust: Trust) -> Result<Answer, String> {
+pub(in crate::commands) async fn get_within(limit: Duration, url: &str, trust: Trust) -> Result<Answer, String> {
     let client = client(url, trust)?;
     let looking = async {
         let response = client.get(url).send().await.map_err(|error| in_words(error, limit))?;
@@ -84,7 +84,7 @@ fn tls(trust: Trust) -> Result<rustls::ClientConfig, String> {
 }
 
 /// Whether a URL's host is this machine.
-pub(super) fn is_loopback(url: &str) -> bool {
+pub(in crate::commands) fn is_loopback(url: &str) -> bool {
     match Url::parse(url).ok().as_ref().and_then(Url::host) {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

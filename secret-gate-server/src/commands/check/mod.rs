@@ -5,7 +5,7 @@
 
 mod base_url;
 mod connect;
-mod http;
+pub(super) mod http;
 mod local;
 mod telegram;
 
