@@ -7,7 +7,7 @@ use rsa::pkcs1::{EncodeRsaPrivateKey as _, LineEnding};
 use secret_gate_core::SecretValue;
 use secret_gate_core::ssh::{KeyError, MAX_KEY_TEXT, SshKey};
 
-use crate::support::{ed25519, keygen, parse, run, there_is};
+use crate::support::{ed25519, encrypted_keys, keygen, parse, run, there_is};
 
 fn read(text: &str) -> Result<SshKey, KeyError> {
     SshKey::parse(&SecretValue::from(text))
@@ -89,21 +89,11 @@ fn a_key_with_a_passphrase_is_refused_with_what_to_do() {
     if !programs() {
         return;
     }
-    let aes = |arguments: &[&str]| run("openssl", &[arguments, &["-aes256", "-pass", "pass:correct horse"]].concat());
-    let keys = [
-        keygen(&["-t", "ed25519", "-N", "correct horse"]),
-        keygen(&["-t", "rsa", "-N", "correct horse"]),
-        keygen(&["-t", "rsa", "-N", "correct horse", "-m", "PEM"]),
-        keygen(&["-t", "ecdsa", "-N", "correct horse", "-m", "PEM"]),
-        keygen(&["-t", "rsa", "-N", "correct horse", "-m", "PKCS8"]),
-        aes(&["genpkey", "-algorithm", "ed25519"]),
-        aes(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-        run("openssl", &["genrsa", "-traditional", "-aes256", "-passout", "pass:correct horse", "2048"]),
-    ];
-    for text in keys {
+    for (name, text) in encrypted_keys() {
+        assert_eq!(text.contains("Proc-Type: 4,ENCRYPTED"), name.contains("Proc-Type"), "{name}");
         for text in [text.replace('\n', "\r\n"), text] {
             let error = read(&text).unwrap_err();
-            assert_eq!(error, KeyError::Encrypted);
+            assert_eq!(error, KeyError::Encrypted, "{name}");
             assert!(error.to_string().contains("ssh-keygen -p"));
         }
     }

@@ -7,35 +7,20 @@ use std::time::SystemTime;
 use base64ct::Encoding as _;
 use secret_gate_core::ssh::Login;
 
-use crate::support::{Place, ed25519, keygen, parse, run, said, was_refused};
+use crate::support::{Place, all_keys, ed25519, keygen, parse, said, was_refused};
 
 #[tokio::test]
 async fn every_key_logs_in() {
     let Some(place) = Place::new().await else { return };
-    let genpkey = |arguments: &[&str]| run("openssl", &[&["genpkey", "-algorithm"], arguments].concat());
-    let keys = [
-        ("Ed25519, OpenSSH", ed25519()),
-        ("Ed25519, PKCS#8", genpkey(&["ed25519"])),
-        ("RSA 2048, OpenSSH", keygen(&["-t", "rsa", "-b", "2048", "-N", ""])),
-        ("RSA 2048, PKCS#8", genpkey(&["RSA", "-pkeyopt", "rsa_keygen_bits:2048"])),
-        ("RSA 3072, PKCS#1", run("openssl", &["genrsa", "-traditional", "3072"])),
-        ("P-256, OpenSSH", keygen(&["-t", "ecdsa", "-b", "256", "-N", ""])),
-        ("P-256, PKCS#8", genpkey(&["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])),
-        ("P-256, SEC1", run("openssl", &["ecparam", "-name", "prime256v1", "-genkey"])),
-        ("P-384, OpenSSH", keygen(&["-t", "ecdsa", "-b", "384", "-N", ""])),
-        ("P-384, PKCS#8", genpkey(&["EC", "-pkeyopt", "ec_paramgen_curve:P-384"])),
-        ("P-384, SEC1", run("openssl", &["ecparam", "-name", "secp384r1", "-genkey", "-noout"])),
-        ("P-521, OpenSSH", keygen(&["-t", "ecdsa", "-b", "521", "-N", ""])),
-        ("P-521, PKCS#8", genpkey(&["EC", "-pkeyopt", "ec_paramgen_curve:P-521"])),
-        ("P-521, SEC1", run("openssl", &["ecparam", "-name", "secp521r1", "-genkey", "-noout"])),
-    ];
-    for (name, text) in keys {
+    for (name, text) in all_keys() {
         let key = parse(&text);
         place.let_in(&[key.public().to_string()]);
         let agent = place.agent(&key);
-        let login = place.login().with_command("id -un").unwrap();
+        let login = place.login().with_command("id -un; exit 3").unwrap();
         println!("{name}");
-        said(&place.ssh(&login, &agent, &[]).await, &place.user);
+        let output = place.ssh(&login, &agent, &[]).await;
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), place.user);
         let socket = agent.socket().to_owned();
         drop(agent);
         assert!(!socket.exists() && !socket.parent().unwrap().exists(), "the socket is left behind");
@@ -102,8 +87,10 @@ async fn a_configuration_does_not_redirect_an_exact_host() {
 
     // changed after the approval
     let touched = place.path("touched");
+    let included = format!("Match exec \"touch {0}\"\n ProxyCommand touch {0}\n Port 2\n", touched.display());
+    fs::write(place.path("home/.ssh/included"), included).unwrap();
     place.write_config(&format!(
-        "Host *\n HostName nowhere.invalid\n Port 1\n User nobody\n ProxyCommand touch {0}\n LocalCommand touch {0}\n \
+        "Include included\nHost *\n HostName nowhere.invalid\n Port 1\n User nobody\n ProxyCommand touch {0}\n LocalCommand touch {0}\n \
          PermitLocalCommand yes\n KnownHostsCommand /usr/bin/touch {0}\n RemoteCommand touch {0}\nMatch exec \"touch {0}\"\n",
         touched.display()
     ));

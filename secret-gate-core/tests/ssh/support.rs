@@ -59,6 +59,53 @@ pub(crate) fn ed25519() -> String {
     keygen(&["-t", "ed25519", "-N", ""])
 }
 
+/// A new key of each kind in each format that vaults have them in.
+pub(crate) fn all_keys() -> Vec<(&'static str, String)> {
+    let ssh_keygen = |kind: &str, bits: &str| keygen(&["-t", kind, "-b", bits, "-N", ""]);
+    let genpkey = |arguments: &[&str]| run("openssl", &[&["genpkey", "-algorithm"], arguments].concat());
+    let genrsa = |bits: &str| run("openssl", &["genrsa", "-traditional", bits]);
+    let rsa = |bits: &str| genpkey(&["RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")]);
+    let ec = |curve: &str| genpkey(&["EC", "-pkeyopt", &format!("ec_paramgen_curve:{curve}")]);
+    let ecparam = |curve: &str| run("openssl", &["ecparam", "-name", curve, "-genkey", "-noout"]);
+    vec![
+        ("Ed25519, OpenSSH", ed25519()),
+        ("Ed25519, PKCS#8", genpkey(&["ed25519"])),
+        ("RSA 2048, OpenSSH", ssh_keygen("rsa", "2048")),
+        ("RSA 2048, PKCS#8", rsa("2048")),
+        ("RSA 2048, PKCS#1", genrsa("2048")),
+        ("RSA 3072, OpenSSH", ssh_keygen("rsa", "3072")),
+        ("RSA 3072, PKCS#8", rsa("3072")),
+        ("RSA 3072, PKCS#1", genrsa("3072")),
+        ("P-256, OpenSSH", ssh_keygen("ecdsa", "256")),
+        ("P-256, PKCS#8", ec("P-256")),
+        // with the curve's parameters before it, as openssl writes them unless told otherwise
+        ("P-256, SEC1", run("openssl", &["ecparam", "-name", "prime256v1", "-genkey"])),
+        ("P-384, OpenSSH", ssh_keygen("ecdsa", "384")),
+        ("P-384, PKCS#8", ec("P-384")),
+        ("P-384, SEC1", ecparam("secp384r1")),
+        ("P-521, OpenSSH", ssh_keygen("ecdsa", "521")),
+        ("P-521, PKCS#8", ec("P-521")),
+        ("P-521, SEC1", ecparam("secp521r1")),
+    ]
+}
+
+/// A new key of each format that knows passphrases, with one.
+pub(crate) fn encrypted_keys() -> Vec<(&'static str, String)> {
+    let phrase = ["-N", "correct horse"];
+    let aes = |arguments: &[&str]| run("openssl", &[arguments, &["-aes256", "-pass", "pass:correct horse"]].concat());
+    let genrsa = ["genrsa", "-traditional", "-aes256", "-passout", "pass:correct horse", "2048"];
+    vec![
+        ("Ed25519, OpenSSH", keygen(&[&["-t", "ed25519"], &phrase[..]].concat())),
+        ("RSA, OpenSSH", keygen(&[&["-t", "rsa"], &phrase[..]].concat())),
+        ("RSA, Proc-Type", keygen(&[&["-t", "rsa", "-m", "PEM"], &phrase[..]].concat())),
+        ("ECDSA, Proc-Type", keygen(&[&["-t", "ecdsa", "-m", "PEM"], &phrase[..]].concat())),
+        ("RSA, PKCS#8", keygen(&[&["-t", "rsa", "-m", "PKCS8"], &phrase[..]].concat())),
+        ("Ed25519, PKCS#8", aes(&["genpkey", "-algorithm", "ed25519"])),
+        ("P-256, PKCS#8", aes(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])),
+        ("RSA, Proc-Type, by openssl", run("openssl", &genrsa)),
+    ]
+}
+
 pub(crate) fn parse(text: &str) -> Arc<SshKey> {
     Arc::new(SshKey::parse(&SecretValue::from(text)).unwrap())
 }
