@@ -20,8 +20,6 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis
 /// When a call may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Never: each call counts.
-    Never,
     /// Only where no connection came about, so the server has seen nothing of it.
     Unsent,
     /// After any passing failure: the call changes nothing.
@@ -65,7 +63,6 @@ pub(super) async fn exchange(
     for pause in PAUSES {
         let outcome = once(server, call().timeout(left())).await;
         let again = match (&outcome, repeat) {
-            (_, Repeat::Never) => false,
             (Err(error), Repeat::Unsent) => matches!(error, ClientError::Unreachable { .. }),
             (Err(error), Repeat::Safe) => error.is_transient(),
             (Ok(answer), Repeat::Safe) => matches!(answer.status, 502..=504),

@@ -2,6 +2,7 @@
 
 mod error;
 mod exchange;
+mod idempotency;
 mod url;
 
 use std::fmt;
@@ -41,7 +42,7 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// Every call goes to the server it was built for: URLs in answers are not used and redirects not followed. The API
 /// key is sent where the API asks for it and nowhere else. A call that may be sent again is, twice at most; with all its
-/// attempts it ends after a minute.
+/// attempts it ends after a minute, or little more.
 ///
 /// ```no_run
 /// use secret_gate_core::client::RemoteGate;
@@ -112,14 +113,39 @@ impl RemoteGate {
         self.look_up("fields", item).await
     }
 
-    /// Puts a question before the human; returns once they can see it. Never sent twice.
+    /// Puts a question before the human; returns once they can see it. Where the answer got lost, the question is sent
+    /// again, under the same `Idempotency-Key`, to a server whose `/openapi.json` says that it knows this header: it answers
+    /// again and asks nobody twice. To any other server it is sent once.
     ///
     /// # Errors
     /// [`ClientError::NotFound`], [`ClientError::Ambiguous`] and [`ClientError::UnknownField`] where the question names
     /// nothing that can be asked for, and the others. After [`ClientError::Interrupted`] the human may see a question
     /// whose token got lost.
     pub async fn request(&self, question: &AccessRequest) -> Result<AccessResponse, ClientError> {
-        let answer = self.post("request", question, Repeat::Never).await?;
+        let once = idempotency::key()?;
+        let end = Instant::now() + CALL_TIMEOUT;
+        let mut pauses = idempotency::PAUSES.into_iter();
+        loop {
+            let outcome = self.ask(question, &once, end.saturating_duration_since(Instant::now())).await;
+            let lost = outcome.as_ref().err().is_some_and(idempotency::is_lost);
+            let Some(pause) = pauses.next().filter(|pause| lost && Instant::now() + *pause < end) else {
+                return outcome;
+            };
+            tokio::time::sleep(pause).await;
+            if !self.knows_idempotency().await {
+                return outcome;
+            }
+            tracing::debug!("the answer was lost; sending the question again");
+        }
+    }
+
+    async fn ask(
+        &self,
+        question: &AccessRequest,
+        once: &HeaderValue,
+        within: Duration,
+    ) -> Result<AccessResponse, ClientError> {
+        let answer = self.post("request", question, Repeat::Unsent, within, Some(once)).await?;
         let asked: AccessResponse = answer.parse(About::Names, self.key())?;
         let is_token = asked.token.len() <= 512
             && asked.token.chars().all(|c| c.is_ascii_graphic())
@@ -224,20 +250,38 @@ impl RemoteGate {
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T, ClientError> {
-        self.post(path, body, Repeat::Safe).await?.parse(About::Names, self.key())
+        self.post(path, body, Repeat::Safe, CALL_TIMEOUT, None).await?.parse(About::Names, self.key())
     }
 
-    async fn post(&self, path: &str, body: &(impl Serialize + Sync), repeat: Repeat) -> Result<Answer, ClientError> {
+    async fn post(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+        repeat: Repeat,
+        within: Duration,
+        once: Option<&HeaderValue>,
+    ) -> Result<Answer, ClientError> {
         let url = self.server.join(&[path]);
         let authorization = self.key().map(authorization).transpose()?;
         let call = || {
-            let call = self.http.post(url.clone()).json(body);
-            match &authorization {
-                Some(value) => call.header(AUTHORIZATION, value.clone()),
-                None => call,
+            let mut call = self.http.post(url.clone()).json(body);
+            if let Some(value) = &authorization {
+                call = call.header(AUTHORIZATION, value.clone());
             }
+            if let Some(value) = once {
+                call = call.header(idempotency::HEADER, value.clone());
+            }
+            call
         };
-        exchange(&self.server, repeat, CALL_TIMEOUT, call).await
+        exchange(&self.server, repeat, within, call).await
+    }
+
+    /// Whether the server says of itself that a question under a key that it has seen is the same question.
+    async fn knows_idempotency(&self) -> bool {
+        let url = self.server.join(&["openapi.json"]);
+        let answer = exchange(&self.server, Repeat::Safe, STATUS_TIMEOUT, || self.http.get(url.clone())).await;
+        let described = answer.and_then(|answer| answer.parse::<serde_json::Value>(About::Names, self.key()));
+        described.is_ok_and(|described| idempotency::is_known_by(&described))
     }
 
     fn key(&self) -> Option<&str> {

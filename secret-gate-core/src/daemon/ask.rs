@@ -11,14 +11,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::call::{Event, Failure, FailureKind, Granted, Wish};
-use super::holdings::{Found, Holding, HoldingField, HoldingItem, Holdings, Name};
+use super::holdings::{CURRENT_CODE, Found, Holding, HoldingField, HoldingItem, Holdings, Name};
 use crate::client::{ClientError, RemoteGate};
 use crate::sync::lock;
 use crate::wire::{
     AccessRequest, AccessResponse, Ended, GrantInfo, ReleasedInfo, Revealed, SecretResponse, Status, StatusResponse,
     WantedSecret,
 };
-use crate::{FieldKind, Grant, SecretValue, Use};
+use crate::{FieldKind, Grant, SecretReference, SecretValue, Use};
 
 /// How long to wait before an approved secret is fetched again that the server could not read.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -65,9 +65,19 @@ pub(super) struct Covered {
     pub(super) cached: bool,
     /// What did not go well, in sentences for people.
     pub(super) notes: Vec<String>,
+    holdings: Holdings,
 }
 
 impl Covered {
+    /// Uses up what is for one use; to be called right before the use.
+    ///
+    /// # Errors
+    /// [`FailureKind::NotGranted`], where somebody else has used it meanwhile; then nothing is used up.
+    pub(super) fn spend(&self) -> Result<(), Failure> {
+        let spent = || Failure::new(FailureKind::NotGranted, "the approval was for one use, which is spent");
+        if self.holdings.take_all(&self.found) { Ok(()) } else { Err(spent()) }
+    }
+
     pub(super) fn describe(&self) -> Granted {
         let holdings = self.found.iter().map(|found| &found.holding);
         let first_to_end = holdings.min_by_key(|holding| holding.grant.expires_at);
@@ -91,12 +101,13 @@ impl Asking {
         self.tasks.wait().await;
     }
 
-    /// What covers the wish; asks for what does not, once a human can see that it tells the caller.
+    /// What covers the wish; asks for what does not, once a human can see that it tells the caller. What is for one use
+    /// is still good for it: [`Covered::spend`] uses it up.
     pub(super) async fn obtain(self: &Arc<Self>, wish: &Wish, caller: &dyn Caller) -> Result<Covered, Failure> {
         if wish.secrets.is_empty() {
             return Err(Failure::new(FailureKind::Invalid, "no secret is named"));
         }
-        let names: Vec<Name> = wish.secrets.iter().map(name_of).collect();
+        let names = names(wish);
         let scope = scope(wish);
         let mut found: Vec<Option<Found>> =
             names.iter().map(|name| self.holdings.find(&scope, name, &wish.intended_use)).collect();
@@ -115,17 +126,11 @@ impl Asking {
             for (place, name) in found.iter_mut().zip(&names).filter(|(place, _)| place.is_none()) {
                 *place = Found::named(&holding, name);
             }
-            if holding.grant.once {
-                // used by this call, whoever else waited for it
-                if !self.holdings.take(&holding.grant.id) {
-                    return Err(Failure::new(FailureKind::NotGranted, "the approval was for one use, which is spent"));
-                }
-            }
         }
         // one for each that was named, in this order: values go to commands by their number
         let found: Option<Vec<Found>> = found.into_iter().collect();
         let missing = || Failure::new(FailureKind::Failed, "the server released something else than was asked for");
-        Ok(Covered { found: found.ok_or_else(missing)?, cached, notes: Vec::new() })
+        Ok(Covered { found: found.ok_or_else(missing)?, cached, notes: Vec::new(), holdings: self.holdings.clone() })
     }
 
     async fn ask(self: &Arc<Self>, wish: Wish, caller: &dyn Caller) -> Result<Arc<Holding>, Failure> {
@@ -242,8 +247,43 @@ fn gate(wish: &Wish) -> Result<RemoteGate, Failure> {
     builder.build().map_err(failure)
 }
 
+/// What the items of a wish are called, with the labels that the server knows.
+fn names(wish: &Wish) -> Vec<Name> {
+    wish.secrets.iter().map(|wanted| name_of(&asked_for(wanted, &wish.intended_use))).collect()
+}
+
 pub(super) fn name_of(wanted: &WantedSecret) -> Name {
     Name::new(&wanted.secret_name, wanted.vault.as_deref(), wanted.fields.as_deref().unwrap_or_default())
+}
+
+/// What the server is asked for. Codes that are not revealed are computed here at each use, from their seed; who gets to
+/// see them is given the one that the server computes, and no seed.
+fn asked_for(wanted: &WantedSecret, intended_use: &Use) -> WantedSecret {
+    let mut wanted = wanted.clone();
+    if intended_use.reveal {
+        return wanted;
+    }
+    let is_reference = wanted.secret_name.starts_with(SecretReference::SCHEME);
+    if let Some(seed) = wanted.secret_name.strip_suffix(CURRENT_CODE).filter(|_| is_reference) {
+        wanted.secret_name = seed.to_owned();
+    }
+    if let Some(labels) = &mut wanted.fields {
+        let mut seeds: Vec<String> = Vec::with_capacity(labels.len());
+        for label in labels.drain(..) {
+            let seed = label.strip_suffix(CURRENT_CODE).map(str::to_owned).unwrap_or(label);
+            if !seeds.contains(&seed) {
+                seeds.push(seed);
+            }
+        }
+        *labels = seeds;
+    }
+    wanted
+}
+
+/// Whether the current code of this field is wanted, and not its value.
+fn is_wanted_as_code(wish: &Wish, label: &str) -> bool {
+    let code = format!("{label}{CURRENT_CODE}");
+    wish.secrets.iter().any(|wanted| name_of(wanted).fields.contains(&code))
 }
 
 fn question_of(wish: &Wish) -> AccessRequest {
@@ -256,12 +296,13 @@ fn question_of(wish: &Wish) -> AccessRequest {
         duration: wish.duration.clone(),
         ..AccessRequest::default()
     };
-    match wish.secrets.as_slice() {
-        [WantedSecret { secret_name, vault, fields }] => {
-            question.secret_name = Some(secret_name.clone());
-            (question.vault, question.fields) = (vault.clone(), fields.clone());
+    let mut secrets: Vec<_> = wish.secrets.iter().map(|wanted| asked_for(wanted, &wish.intended_use)).collect();
+    match secrets.pop() {
+        Some(WantedSecret { secret_name, vault, fields }) if secrets.is_empty() => {
+            question.secret_name = Some(secret_name);
+            (question.vault, question.fields) = (vault, fields);
         }
-        secrets => question.secrets = Some(secrets.to_vec()),
+        last => question.secrets = Some(secrets.into_iter().chain(last).collect()),
     }
     question
 }
@@ -297,14 +338,19 @@ fn holding(
         (None, Some(all)) => all.into_iter().collect(),
         _ => return Err(Failure::new(FailureKind::Failed, "the server released nothing that can be understood")),
     };
-    let mut wanted: Vec<Name> = wish.secrets.iter().map(name_of).collect();
+    let mut wanted = names(wish);
     let alone = released.len() == 1;
     let mut items = Vec::new();
     for (name, values) in released {
         let info = infos.iter().find(|info| info.name == name).or_else(|| infos.first().filter(|_| alone));
         let (asked, others) = wanted.into_iter().partition(|wanted| alone || is_meant(wanted, &name, info));
         wanted = others;
-        items.push(item(name, asked, values, info));
+        let mut item = item(name, asked, values, info);
+        for field in item.fields.iter_mut().filter(|field| field.kind.is_none()) {
+            // where the server does not say so, whoever asked for its codes does
+            field.kind = is_wanted_as_code(wish, &field.label).then(FieldKind::one_time_password);
+        }
+        items.push(item);
     }
     if let Some(missing) = wanted.first() {
         let message = format!("the server released something else than {}", missing.name);

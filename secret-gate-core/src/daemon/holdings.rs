@@ -12,10 +12,10 @@ use crate::client::RemoteGate;
 use crate::clock::Clock;
 use crate::sync::lock;
 use crate::wire::{FieldInfo, GrantInfo};
-use crate::{FieldKind, Grant, SecretReference, SecretValue, Use};
+use crate::{FieldKind, Grant, SecretReference, SecretValue, Use, otp};
 
 /// How the label of a code ends that is computed from a seed.
-const CURRENT_CODE: &str = "?attribute=otp";
+pub(super) const CURRENT_CODE: &str = "?attribute=otp";
 
 /// An item of an approval, with values.
 #[derive(Debug)]
@@ -83,10 +83,6 @@ impl HoldingItem {
     /// Whether this is the item, with at least the fields, that the name means.
     fn is(&self, wanted: &Name) -> bool {
         let is_own = |name: &String| [&self.title, &self.item_id].contains(&name);
-        if wanted.fields.iter().any(|label| label.ends_with(CURRENT_CODE)) {
-            // good for half a minute, whatever the approval is good for
-            return false;
-        }
         let meant = match &wanted.vault {
             // a name that was asked for within a vault may, alone, mean another item as well
             None => {
@@ -105,11 +101,39 @@ impl HoldingItem {
     }
 
     fn has(&self, fields: &[String]) -> bool {
-        if fields.is_empty() { self.whole } else { fields.iter().all(|label| self.field(label).is_some()) }
+        let has = |label: &String| match label.strip_suffix(CURRENT_CODE) {
+            // a code that the server computed is good for half a minute, whatever the approval is good for
+            Some(seed) => self.field(seed).is_some_and(HoldingField::is_seed),
+            None => self.field(label).is_some(),
+        };
+        if fields.is_empty() { self.whole } else { fields.iter().all(has) }
     }
 
     pub(super) fn field(&self, label: &str) -> Option<&HoldingField> {
         self.fields.iter().find(|field| field.label == label)
+    }
+
+    /// What stands under this label for a command: never a seed, but the code that is valid now.
+    pub(super) fn value_to_use(&self, label: &str) -> Option<Result<Arc<SecretValue>, NoSeed>> {
+        self.code(label).or_else(|| {
+            let field = self.field(label)?;
+            Some(if field.is_seed() { field.code() } else { Ok(Arc::clone(&field.value)) })
+        })
+    }
+
+    /// What stands under this label for whoever may have the value: a seed under its own label.
+    pub(super) fn value_to_reveal(&self, label: &str) -> Option<Result<Arc<SecretValue>, NoSeed>> {
+        self.code(label).or_else(|| Some(Ok(Arc::clone(&self.field(label)?.value))))
+    }
+
+    /// The code that this label asks for, computed now.
+    fn code(&self, label: &str) -> Option<Result<Arc<SecretValue>, NoSeed>> {
+        Some(self.field(label.strip_suffix(CURRENT_CODE)?)?.code())
+    }
+
+    /// The field that this label is about.
+    pub(super) fn field_of(&self, label: &str) -> Option<&HoldingField> {
+        label.strip_suffix(CURRENT_CODE).and_then(|seed| self.field(seed)).or_else(|| self.field(label))
     }
 
     pub(super) fn describe(&self) -> HeldItem {
@@ -121,7 +145,23 @@ impl HoldingItem {
     }
 }
 
+/// A field that codes were asked of is no seed of any.
+#[derive(Debug)]
+pub(super) struct NoSeed;
+
 impl HoldingField {
+    /// Whether the value is the seed of one-time codes: by the server's word, or by how it begins.
+    pub(super) fn is_seed(&self) -> bool {
+        self.kind.as_ref().is_some_and(FieldKind::is_one_time_password)
+            || self.value.expose().trim_start().starts_with("otpauth://")
+    }
+
+    /// The code that is valid now.
+    fn code(&self) -> Result<Arc<SecretValue>, NoSeed> {
+        let code = if self.is_seed() { otp::current_code(&self.value) } else { None };
+        code.map(Arc::new).ok_or(NoSeed)
+    }
+
     fn describe(&self) -> FieldInfo {
         let kind = self.kind.as_ref().map(|kind| kind.as_str().to_owned()).unwrap_or_default();
         FieldInfo { label: self.label.clone(), kind }
@@ -135,6 +175,11 @@ impl Holding {
             grant: self.grant_info(),
             items: self.items.iter().map(HoldingItem::describe).collect(),
         }
+    }
+
+    /// Whether all there is are codes that the server computed.
+    fn has_codes_alone(&self) -> bool {
+        self.items.iter().flat_map(|item| &item.fields).all(|field| field.label.ends_with(CURRENT_CODE))
     }
 
     pub(super) fn grant_info(&self) -> GrantInfo {
@@ -224,30 +269,28 @@ impl Holdings {
                 () = clock.sleep_until(end) => {}
             }
             if let Some(inner) = holdings.upgrade() {
-                Self { inner }.take(&id);
+                Self { inner }.forget(&id);
             }
         });
         holding
     }
 
-    /// An item of this name under an approval that covers the use. One for a single use is gone with this.
+    /// An item of this name under an approval that covers the use. One for a single use stays until it is
+    /// [taken](Self::take_all).
     pub(super) fn find(&self, scope: &str, wanted: &Name, intended_use: &Use) -> Option<Found> {
         let now = self.inner.clock.now();
-        let mut found = None;
-        self.change(|all| {
-            let fits = |kept: &&Kept| kept.holding.scope == scope && kept.holding.grant.covers(intended_use, now);
-            let mut fitting: Vec<&Kept> = all.values().filter(fits).collect();
-            // what lasts is taken before what is good for one use
-            fitting.sort_by_key(|kept| (kept.holding.grant.once, kept.holding.since));
-            found = fitting.into_iter().find_map(|kept| {
-                let at = kept.holding.items.iter().position(|item| item.is(wanted))?;
-                Some(Found { holding: Arc::clone(&kept.holding), at })
-            });
-            if let Some(found) = found.as_ref().filter(|found| found.holding.grant.once) {
-                all.remove(&found.holding.grant.id);
-            }
-        });
-        found
+        let all = lock(&self.inner.kept);
+        let fits = |kept: &&Kept| {
+            let Kept { holding, .. } = kept;
+            holding.scope == scope && holding.grant.covers(intended_use, now) && !holding.revoked.is_cancelled()
+        };
+        let mut fitting: Vec<&Kept> = all.values().filter(fits).collect();
+        // what lasts is taken before what is good for one use
+        fitting.sort_by_key(|kept| (kept.holding.grant.once, kept.holding.since));
+        fitting.into_iter().find_map(|kept| {
+            let at = kept.holding.items.iter().position(|item| item.is(wanted))?;
+            Some(Found { holding: Arc::clone(&kept.holding), at })
+        })
     }
 
     /// Drops the approval of this id; returns it, and one that is in use and not held any more as well.
@@ -258,11 +301,29 @@ impl Holdings {
         removed.map(|kept| Arc::clone(&kept.holding)).or_else(in_use)
     }
 
-    /// Takes the approval of this id for one use, if it is held.
-    pub(super) fn take(&self, id: &str) -> bool {
+    /// Takes the approvals among these that are for one use: all of them, or none where one is gone already.
+    pub(super) fn take_all(&self, found: &[Found]) -> bool {
+        let holdings = || found.iter().map(|found| &found.holding);
+        let once = || holdings().filter(|holding| holding.grant.once);
+        // nobody can use it again, so there is no reason to hold it
+        let used_up = || holdings().filter(|holding| holding.grant.once || holding.has_codes_alone());
         let mut taken = false;
-        self.change(|all| taken = all.remove(id).is_some());
+        self.change(|all| {
+            let is_held = |holding: &Arc<Holding>| {
+                all.get(&holding.grant.id).is_some_and(|kept| Arc::ptr_eq(&kept.holding, holding))
+            };
+            taken = once().all(is_held);
+            if taken {
+                // several items may be of one approval
+                used_up().for_each(|holding| drop(all.remove(&holding.grant.id)));
+            }
+        });
         taken
+    }
+
+    /// Drops the approval of this id, which has ended.
+    pub(super) fn forget(&self, id: &str) {
+        self.change(|all| drop(all.remove(id)));
     }
 
     /// What is held or in use.
@@ -372,10 +433,61 @@ mod tests {
         let find = || holdings.find("https://gate", &name("database", None, &["user"]), &Use::any_command());
         holdings.put(holding(&clock, "once", Use::any_command(), 60, true));
         holdings.put(holding(&clock, "hour", Use::any_command(), 60, false));
-        assert_eq!(find().unwrap().holding.grant.id, "hour");
+        let lasting = find().unwrap();
+        assert_eq!(lasting.holding.grant.id, "hour");
+        assert!(holdings.take_all(&[lasting]) && find().unwrap().holding.grant.id == "hour");
         holdings.remove("hour");
-        assert_eq!(find().unwrap().holding.grant.id, "once");
+        // looking does not use it up
+        let (one, other) = (find().unwrap(), find().unwrap());
+        assert_eq!(one.holding.grant.id, "once");
+        assert!(holdings.take_all(&[one.clone(), one]));
         assert!(find().is_none() && *holdings.count().borrow() == 0);
+        assert!(!holdings.take_all(std::slice::from_ref(&other)), "it is spent");
+
+        // of several, all are used, or none
+        holdings.put(holding(&clock, "fresh", Use::any_command(), 60, true));
+        let fresh = find().unwrap();
+        assert!(!holdings.take_all(&[fresh.clone(), other]) && find().is_some());
+        fresh.holding.revoked.cancel();
+        assert!(find().is_none(), "it was taken back");
+    }
+
+    #[tokio::test]
+    async fn a_seed_is_used_by_its_codes() {
+        let clock = Arc::new(ManualClock::new());
+        let uri = "otpauth://totp/x?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        let field = |label: &str, kind: Option<FieldKind>, value: &str| HoldingField {
+            label: label.into(),
+            kind,
+            value: Arc::new(value.to_owned().into()),
+        };
+        let mut holding = holding(&clock, "g", Use::any_command(), 60, false);
+        holding.items[0].fields = vec![
+            field("seed", Some(FieldKind::one_time_password()), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+            field("uri", None, uri),
+            field("broken", Some(FieldKind::new("TOTP")), "no base32!"),
+            field("word", Some(FieldKind::concealed()), "GEZDGNBVGY3TQOJQ"),
+            field("gone?attribute=otp", Some(FieldKind::concealed()), "123456"),
+        ];
+        let item = &holding.items[0];
+        let used = |label: &str| item.value_to_use(label).map(|value| value.map(|value| value.expose().to_owned()));
+        for label in ["seed", "uri", "seed?attribute=otp", "uri?attribute=otp"] {
+            let code = used(label).unwrap().unwrap();
+            assert!(code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()), "{label}: {code}");
+        }
+        assert!(matches!(used("broken"), Some(Err(NoSeed))) && matches!(used("word?attribute=otp"), Some(Err(NoSeed))));
+        assert_eq!(used("word").unwrap().unwrap(), "GEZDGNBVGY3TQOJQ");
+        assert_eq!(used("gone?attribute=otp").unwrap().unwrap(), "123456", "right after the server computed it");
+        assert!(used("gone").is_none() && used("?attribute=otp").is_none());
+        assert_eq!(item.value_to_reveal("uri").unwrap().unwrap().expose(), uri);
+        assert_eq!(item.value_to_reveal("uri?attribute=otp").unwrap().unwrap().expose().len(), 6);
+
+        let has = |label: &str| item.is(&name("database", None, &[label]));
+        assert!(has("seed?attribute=otp") && has("uri?attribute=otp"));
+        assert!(
+            !has("word?attribute=otp") && !has("gone?attribute=otp"),
+            "no code that was computed elsewhere is kept"
+        );
     }
 
     #[tokio::test]

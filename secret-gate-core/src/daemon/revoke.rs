@@ -82,7 +82,7 @@ async fn watch_server(holdings: &Holdings, watched: &[Watched]) {
                 let is_revoked = revoked.iter().any(|revoked| revoked == token.expose());
                 if let Some(holding) = holding.upgrade().filter(|_| is_revoked) {
                     tracing::info!(grant = %holding.grant.id, "the approval was taken back");
-                    holdings.take(&holding.grant.id);
+                    holdings.forget(&holding.grant.id);
                     holding.revoked.cancel();
                 }
             }

@@ -1,5 +1,6 @@
 //! The daemon itself: hears calls, holds what was approved, ends when nobody needs it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::ask::{Asking, Caller, Covered, name_of};
 use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
 use super::frame::{Frame, Kind, opened, send, send_message};
-use super::holdings::{Found, Holding, Holdings};
+use super::holdings::{Found, Holding, Holdings, NoSeed};
 use super::paths::{PlaceError, SocketPath};
 use super::peer::check_caller;
 use super::user_agent::UserAgents;
@@ -280,7 +281,9 @@ impl App {
                 wish.intended_use.reveal = true;
                 let covered = self.obtain(&wish, client).await?;
                 let labels = wish.secrets.iter().map(|wanted| name_of(wanted).fields);
-                let values = covered.found.iter().zip(labels).map(|(found, labels)| values(found, &labels)).collect();
+                let values = covered.found.iter().zip(labels).map(|(found, labels)| values(found, &labels));
+                let values = values.collect::<Result<_, _>>()?;
+                covered.spend()?;
                 Ok(Event::Revealed { granted: Covered::describe(&covered), values })
             }
             Verb::Exec(exec) => {
@@ -350,13 +353,17 @@ impl App {
 }
 
 /// Values of these fields, of all where none is named; nothing where the approval does not say so.
-fn values(found: &Found, labels: &[String]) -> std::collections::BTreeMap<String, Revealed> {
-    if !found.holding.grant.allowed.covers(&Use::reveal()) {
-        return std::collections::BTreeMap::new();
-    }
-    let fields = found.item().into_iter().flat_map(|item| &item.fields);
-    let wanted = fields.filter(|field| labels.is_empty() || labels.contains(&field.label));
-    wanted.map(|field| (field.label.clone(), Revealed(SecretValue::copy_of(field.value.expose())))).collect()
+fn values(found: &Found, labels: &[String]) -> Result<BTreeMap<String, Revealed>, Failure> {
+    let item = found.item().filter(|_| found.holding.grant.allowed.covers(&Use::reveal()));
+    let Some(item) = item else { return Ok(BTreeMap::new()) };
+    let all = || item.fields.iter().map(|field| field.label.clone()).collect();
+    let labels: Vec<String> = if labels.is_empty() { all() } else { labels.to_vec() };
+    let value = |label: String| {
+        let value = item.value_to_reveal(&label).ok_or_else(|| run::unknown_field(item, &label))?;
+        let value = value.map_err(|NoSeed| run::no_seed(&label))?;
+        Ok((label, Revealed(SecretValue::copy_of(value.expose()))))
+    };
+    labels.into_iter().map(value).collect()
 }
 
 /// Counts a call for as long as it is under way.
