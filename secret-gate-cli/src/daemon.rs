@@ -3,8 +3,8 @@
 use std::os::fd::AsFd as _;
 
 use secret_gate_core::daemon::{
-    Answer, Answers, Config, ConnectError, Event, Granted, SocketPath, Status, Verb, Wish, call, call_with,
-    connect_or_start, serve_here,
+    Answer, Answers, Config, ConnectError, Event, Granted, Inject, SocketPath, Status, Verb, Way, Wish, call,
+    call_with, connect_or_start, serve_here,
 };
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Scope, Use};
@@ -134,7 +134,15 @@ pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Resul
             stopped = stop.signal() => return Err(stopped),
         };
         match answer {
-            Some(Answer::Output(output)) => ui.data(&output)?,
+            Some(Answer::Output(output)) => {
+                let ui = *ui;
+                let write = tokio::task::spawn_blocking(move || ui.data(&output));
+                tokio::select! {
+                    written = write => written.unwrap_or_else(|_| Err(odd()))?,
+                    // whoever reads the output may take their time
+                    stopped = stop.signal() => return Err(stopped),
+                }
+            }
             Some(Answer::ErrorOutput(output)) => ui.error_output(&output),
             Some(Answer::Event(event)) => match *event {
                 Event::Failed(failure) => return Err(failure.into()),

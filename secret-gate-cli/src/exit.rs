@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     HungUp,
     /// Ctrl-C: 128 + SIGINT, as shells count.
     Interrupted,
+    /// Whoever reads standard output takes no more: 128 + SIGPIPE.
+    PipeClosed,
     /// SIGTERM: 128 + SIGTERM.
     Terminated,
     /// As the command ended that it ran.
@@ -41,6 +43,7 @@ impl From<Exit> for ExitCode {
             Exit::Unreachable => 6,
             Exit::HungUp => 129,
             Exit::Interrupted => 130,
+            Exit::PipeClosed => 141,
             Exit::Terminated => 143,
             Exit::Child(code) => code,
         })
@@ -63,6 +66,7 @@ mod tests {
             (Exit::Unreachable, 6),
             (Exit::HungUp, 129),
             (Exit::Interrupted, 130),
+            (Exit::PipeClosed, 141),
             (Exit::Terminated, 143),
             (Exit::Child(7), 7),
         ];

@@ -135,7 +135,7 @@ impl From<ConnectError> for Failure {
 }
 
 /// The error and what is at the bottom of it; the layers between say nothing to a user.
-fn with_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.last().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -55,8 +55,11 @@ impl Ui {
         writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| unwritable(&error))
     }
 
-    /// Tells what failed and how the program ends.
+    /// Tells what failed and how the program ends. That nobody reads on is not told: other programs say nothing, either.
     pub(crate) fn failure(&self, failure: &Failure) -> Exit {
+        if failure.exit == Exit::PipeClosed {
+            return failure.exit;
+        }
         self.line(format_args!("{RED}error:{RESET} {}", visible(&failure.what)));
         if let Some(hint) = &failure.hint {
             self.line(format_args!("{CYAN}hint:{RESET} {}", visible(hint)));
@@ -129,7 +132,8 @@ impl Ui {
 }
 
 fn unwritable(error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("can't write to standard output: {error}"))
+    let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::PipeClosed } else { Exit::Failed };
+    Failure::new(exit, format!("can't write to standard output: {error}"))
 }
 
 /// The text with characters that move the cursor, hide or turn text around spelled out.

@@ -1,70 +1,82 @@
 //! Using a secret through the daemon: `exec`, `run`, `ssh`, `get`, `read`. Each asks for exactly the fields named, and the narrowest use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secret_gate_core::daemon::{self as protocol, Event, Inject, OsText, Verb, Way, Wish};
-use secret_gate_core::exec::resolve;
+use secret_gate_core::daemon::{self as protocol, Event, OsText, Verb, Way, Wish};
+use secret_gate_core::exec::{ExecError, resolve};
 use secret_gate_core::ssh::{Login, LoginError};
 use secret_gate_core::wire::{FieldsRequest, WantedSecret};
-use secret_gate_core::{SecretReference, Use};
+use secret_gate_core::{ExactCommand, SecretReference, Use};
 
+use crate::carried::Carried;
 use crate::cli::{Asking, Exec, Format, Get, Read, Run, Ssh};
+use crate::env_file::{Value, Variables};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_cause};
 use crate::stop::Limit;
 use crate::ui::{Ui, visible};
 use crate::{daemon, look_up, print, settings};
 
-/// Runs a command with fields in its environment.
+/// Runs a command with fields of a secret.
 pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
-    let Exec { secret, vault, field, env, any, kill_after, shell, asking, command } = exec;
-    let variables = variables(env, field)?;
+    let Exec { secret, vault, field, env, file, stdin, any, kill_after, shell, asking, command } = exec;
+    let carried = Carried::of_flags(env, field, file, stdin)?;
     let argv = match shell {
+        Some(line) if line.to_string_lossy().trim().is_empty() => {
+            return Err(Failure::new(Exit::Usage, "the line for the shell is empty"));
+        }
         Some(line) => vec!["/bin/sh".into(), "-c".into(), line],
         None => command,
     };
-    let fields: Vec<String> = variables.values().cloned().collect();
-    let secrets = vec![WantedSecret { secret_name: secret, vault, fields: Some(fields) }];
-    let inject = variables.into_iter().map(|(variable, field)| Carried::new(variable, 0, field)).collect();
-    command_with(ui, secrets, inject, environment(), argv, any, kill_after, asking).await
+    let fields: BTreeSet<String> = carried.iter().map(|carried| carried.field.clone()).collect();
+    let secrets = vec![WantedSecret { secret_name: secret, vault, fields: Some(fields.into_iter().collect()) }];
+    Job { secrets, carried, env: environment(), argv, any, kill_after }.run(ui, asking).await
 }
 
 /// Runs a command with what files of variables refer to.
 pub(crate) async fn run(ui: &Ui, run: Run) -> Result<Exit, Failure> {
     let Run { env_file, any, kill_after, asking, command } = run;
-    let (mut secrets, mut inject, mut env) = (Vec::new(), Vec::new(), environment());
-    for (variable, value) in read_files(&env_file)? {
-        if !value.starts_with(SecretReference::SCHEME) {
-            env.retain(|(name, _)| *name != OsText::Text(variable.clone()));
-            env.push((OsText::Text(variable), OsText::Text(value)));
-            continue;
+    let (mut secrets, mut carried, mut env) = (Vec::new(), Vec::new(), environment());
+    let Variables { values, warnings } = Variables::read(&env_file)?;
+    for (variable, value) in values {
+        match value {
+            Value::Plain(value) => {
+                env.retain(|(name, _)| *name != OsText::Text(variable.clone()));
+                env.push((OsText::Text(variable), OsText::Text(value)));
+            }
+            Value::Secret(SecretReference { vault, item, field, .. }) => {
+                let fields = Some(vec![field.clone()]);
+                secrets.push(WantedSecret { secret_name: item, vault: Some(vault), fields });
+                carried.push(Carried::new(Way::Variable(variable), secrets.len() - 1, field));
+            }
         }
-        let SecretReference { vault, item, field, .. } = value.parse().map_err(|error| {
-            Failure::new(Exit::Usage, format!("{variable}: {value} is no secret reference: {error}"))
-                .with_hint("it looks like op://vault/item/field")
-        })?;
-        let fields = Some(vec![field.clone()]);
-        secrets.push(WantedSecret { secret_name: item, vault: Some(vault), fields });
-        inject.push(Carried::new(variable, secrets.len() - 1, field));
     }
     if secrets.is_empty() {
         return Err(
             Failure::new(Exit::Usage, "the files refer to no secret").with_hint("write VARIABLE=op://vault/item/field")
         );
     }
-    if secrets.len() > 1 && !any {
-        name_items(ui, &secrets, &mut inject, &asking).await?;
+    for warning in warnings {
+        ui.warning(&warning);
     }
-    command_with(ui, secrets, inject, env, command, any, kill_after, asking).await
+    if secrets.len() > 1 && !any {
+        name_items(ui, &secrets, &mut carried, &asking).await?;
+    }
+    Job { secrets, carried, env, argv: command, any, kill_after }.run(ui, asking).await
 }
 
 /// Writes each field as `item/field`, so that the human sees, and approves, of which item it is.
-async fn name_items(ui: &Ui, secrets: &[WantedSecret], inject: &mut [Carried], asking: &Asking) -> Result<(), Failure> {
+async fn name_items(
+    ui: &Ui,
+    secrets: &[WantedSecret],
+    carried: &mut [Carried],
+    asking: &Asking,
+) -> Result<(), Failure> {
     let gate = settings::gate(&settings::read(asking.server.as_deref())?, crate::POLL_INTERVAL, ui)?;
-    for carried in inject {
+    for carried in carried {
         let Some(WantedSecret { secret_name, vault, .. }) = secrets.get(carried.secret) else { continue };
         let item = FieldsRequest { secret_name: secret_name.clone(), vault: vault.clone() };
         let title = match gate.fields(&item).await {
@@ -78,72 +90,40 @@ async fn name_items(ui: &Ui, secrets: &[WantedSecret], inject: &mut [Carried], a
     Ok(())
 }
 
-/// A field that a variable carries.
-struct Carried {
-    variable: String,
-    /// Which secret, counted from 0.
-    secret: usize,
-    field: String,
-    /// What the human sees of it.
-    shown: String,
-}
-
-impl Carried {
-    fn new(variable: String, secret: usize, field: String) -> Self {
-        Self { variable, secret, shown: field.clone(), field }
-    }
-}
-
-/// The variables of these files; of those that are there twice, the last.
-fn read_files(files: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
-    let mut all = BTreeMap::new();
-    for file in files {
-        // never the line, which may hold a value
-        let fail = |problem: &str| Failure::new(Exit::Usage, format!("{}: {problem}", file.display()));
-        let lines = dotenvy::from_path_iter(file).map_err(|error| fail(&error.to_string()))?;
-        for pair in lines {
-            let (variable, value) = pair.map_err(|error| match error {
-                dotenvy::Error::LineParse(_, _) => fail("a line is not of the form VARIABLE=VALUE"),
-                error => fail(&error.to_string()),
-            })?;
-            all.insert(variable, value);
-        }
-    }
-    Ok(all)
-}
-
-/// Runs a command; `inject` says which variable carries which field of which secret.
-#[expect(clippy::too_many_arguments, reason = "two commands come together here")]
-async fn command_with(
-    ui: &Ui,
+/// A command to run.
+struct Job {
     secrets: Vec<WantedSecret>,
-    inject: Vec<Carried>,
+    carried: Vec<Carried>,
     env: Vec<(OsText, OsText)>,
     argv: Vec<OsString>,
+    /// Whether any command is to be approved, not only this.
     any: bool,
     kill_after: Option<Duration>,
-    asking: Asking,
-) -> Result<Exit, Failure> {
-    let folder = current_dir()?;
-    let names: Vec<_> = secrets.iter().map(|secret| secret.secret_name.clone()).collect();
-    let carried = inject.iter().map(|carried| (carried.variable.clone(), carried.shown.clone())).collect();
-    let intended_use = if any { Use::any_command() } else { exactly(&argv, folder.clone(), carried).await? };
-    let (limit, wish) = wish(ui, secrets, intended_use, asking)?;
-    let inject = inject.into_iter().map(|Carried { variable, secret, field, .. }| Inject {
-        secret,
-        field,
-        into: Way::Variable(variable),
-    });
-    let call = protocol::Exec {
-        wish,
-        argv: argv.into_iter().map(Into::into).collect(),
-        working_dir: folder.into_os_string().into(),
-        env,
-        inject: inject.collect(),
-        timeout_ms: kill_after.and_then(|after| u64::try_from(after.as_millis()).ok()),
-        output_limit: None,
-    };
-    through_daemon(ui, &names.join(", "), Verb::Exec(call), &limit).await
+}
+
+impl Job {
+    async fn run(self, ui: &Ui, asking: Asking) -> Result<Exit, Failure> {
+        let Self { secrets, carried, env, argv, any, kill_after } = self;
+        let folder = current_dir()?;
+        let names: Vec<_> = secrets.iter().map(|secret| secret.secret_name.clone()).collect();
+        let intended_use = if any {
+            check_program(&argv, folder.clone()).await?;
+            Use::any_command()
+        } else {
+            exactly(&argv, folder.clone(), &carried).await?
+        };
+        let (limit, wish) = wish(ui, secrets, intended_use, asking)?;
+        let call = protocol::Exec {
+            wish,
+            argv: argv.into_iter().map(Into::into).collect(),
+            working_dir: folder.into_os_string().into(),
+            env,
+            inject: carried.into_iter().map(Into::into).collect(),
+            timeout_ms: kill_after.and_then(|after| u64::try_from(after.as_millis()).ok()),
+            output_limit: None,
+        };
+        through_daemon(ui, &names.join(", "), Verb::Exec(call), &limit).await
+    }
 }
 
 /// Logs in with a key.
@@ -227,45 +207,38 @@ pub(crate) async fn read(ui: &Ui, read: Read) -> Result<(), Failure> {
     print(ui, &values, None, Format::Plain)
 }
 
-/// Which variable carries which field. A variable without a field takes the next of `fields`.
-fn variables(env: Vec<String>, fields: Vec<String>) -> Result<BTreeMap<String, String>, Failure> {
-    let usage =
-        |what: String| Failure::new(Exit::Usage, what).with_hint("write --env VAR=LABEL, or --field LABEL --env VAR");
-    let mut fields = fields.into_iter();
-    let mut variables = BTreeMap::new();
-    for text in env {
-        let (variable, field) = match text.split_once('=') {
-            Some((variable, field)) => (variable.to_owned(), field.to_owned()),
-            None => {
-                let field = fields.next().ok_or_else(|| usage(format!("no field is named for the variable {text}")))?;
-                (text, field)
-            }
-        };
-        if let Some(before) = variables.insert(variable.clone(), field) {
-            return Err(usage(format!("the variable {variable} would carry two fields, {before} among them")));
-        }
-    }
-    match fields.next() {
-        Some(field) => Err(usage(format!("no variable is named for the field {field}"))),
-        None => Ok(variables),
-    }
-}
-
 /// The use of running exactly this command.
-async fn exactly(argv: &[OsString], folder: PathBuf, env: BTreeMap<String, String>) -> Result<Use, Failure> {
+async fn exactly(argv: &[OsString], folder: PathBuf, carried: &[Carried]) -> Result<Use, Failure> {
     let text = |argument: &OsString| argument.clone().into_string();
     let argv: Result<Vec<String>, OsString> = argv.iter().map(text).collect();
     let argv = argv.map_err(|_| {
         Failure::new(Exit::Usage, "an argument of the command is no text, so it can't be shown to a human")
             .with_hint("ask for any command instead, with --any")
     })?;
-    // reads and hashes the program
-    let path = std::env::var_os("PATH");
-    let resolved = tokio::task::spawn_blocking(move || resolve(&argv, &folder, path.as_deref(), env)).await;
-    let resolved = resolved.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    let exactly = Use::command(resolved.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?);
+    let command = resolved(argv, folder).await?.map_err(|error| Failure::new(Exit::Usage, with_cause(&error)))?;
+    let exactly = Use::command(carried.iter().fold(command, |command, carried| carried.added_to(command)));
     exactly.check().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     Ok(exactly)
+}
+
+/// Refuses what can't run, before a human is asked in vain.
+async fn check_program(argv: &[OsString], folder: PathBuf) -> Result<(), Failure> {
+    // what is no text is left to the daemon, which starts it
+    let Some(Ok(name)) = argv.first().map(|name| name.clone().into_string()) else { return Ok(()) };
+    match resolved(vec![name], folder).await? {
+        Err(error @ (ExecError::NoProgram | ExecError::NotFound { .. } | ExecError::NoFolder { .. })) => {
+            Err(Failure::new(Exit::Usage, error.to_string()))
+        }
+        // what can't be exact can run nevertheless
+        _ => Ok(()),
+    }
+}
+
+/// The exact command; reads and hashes the program.
+async fn resolved(argv: Vec<String>, folder: PathBuf) -> Result<Result<ExactCommand, ExecError>, Failure> {
+    let path = std::env::var_os("PATH");
+    let resolved = move || resolve(&argv, &folder, path.as_deref(), BTreeMap::new());
+    tokio::task::spawn_blocking(resolved).await.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }
 
 fn wish(ui: &Ui, secrets: Vec<WantedSecret>, intended_use: Use, asking: Asking) -> Result<(Limit, Wish), Failure> {
@@ -278,23 +251,4 @@ fn wish(ui: &Ui, secrets: Vec<WantedSecret>, intended_use: Use, asking: Asking) 
         ..settings::wish(&settings, crate::POLL_INTERVAL, keep, ui)
     };
     Ok((Limit::of(timeout), wish))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_variable_has_a_field() {
-        let read = |env: &[&str], fields: &[&str]| {
-            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-            variables(owned(env), owned(fields))
-                .map(|all| all.into_iter().map(|(a, b)| format!("{a}={b}")).collect::<Vec<_>>())
-        };
-        assert_eq!(read(&["A=one", "B=two=2"], &[]).unwrap(), ["A=one", "B=two=2"]);
-        assert_eq!(read(&["A", "C=three", "B"], &["one", "two"]).unwrap(), ["A=one", "B=two", "C=three"]);
-        for (env, fields) in [(&["A"][..], &[][..]), (&["A=one"], &["two"]), (&["A=one", "A=two"], &[])] {
-            assert_eq!(read(env, fields).unwrap_err().exit, Exit::Usage, "{env:?} {fields:?}");
-        }
-    }
 }

@@ -50,7 +50,8 @@ Exit codes:
   4    expired or timed out; a time-out withdraws the question
   5    not found or ambiguous
   6    server or daemon unreachable
-  129  hung up, 130 Ctrl-C, 143 terminated; these withdraw the question";
+  129  hung up, 130 Ctrl-C, 143 terminated; these withdraw the question
+  141  whoever reads the output takes no more";
 
 /// Ask for a secret, wait until a human has approved, and print it.
 #[derive(Debug, Parser)]

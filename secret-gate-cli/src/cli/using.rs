@@ -28,7 +28,7 @@ pub(crate) struct Asking {
 
 /// A command to run with a secret.
 #[derive(Debug, Args)]
-#[command(after_help = EXEC_EXAMPLES)]
+#[command(after_help = EXEC_EXAMPLES, override_usage = EXEC_USAGE)]
 pub(crate) struct Exec {
     /// Name or id of the secret
     #[arg(long, value_name = "NAME")]
@@ -40,8 +40,14 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "LABEL")]
     pub(crate) field: Vec<String>,
     /// The environment variable that carries a field; repeatable
-    #[arg(long, value_name = "VAR[=LABEL]", required = true)]
+    #[arg(long, value_name = "VAR[=LABEL]", required_unless_present_any = ["file", "stdin"])]
     pub(crate) env: Vec<String>,
+    /// The environment variable with the path of a pipe, /dev/fd/N, that carries a field and can be read once; repeatable
+    #[arg(long, value_name = "VAR=LABEL")]
+    pub(crate) file: Vec<String>,
+    /// The field that the command reads on standard input, without a new line at its end
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) stdin: Option<String>,
     /// Ask for any command, instead of exactly this one
     #[arg(long)]
     pub(crate) any: bool,
@@ -135,14 +141,27 @@ pub(crate) struct Read {
     pub(crate) asking: Asking,
 }
 
+const EXEC_USAGE: &str = "\
+secret-gate exec --secret <NAME> --env <VAR=LABEL>... --reason <TEXT>
+                        [OPTIONS] -- <COMMAND>...
+       secret-gate exec --secret <NAME> --env <VAR=LABEL>... --reason <TEXT>
+                        [OPTIONS] --shell <LINE>
+
+With --file <VAR=LABEL> or --stdin <LABEL>, a value gets in otherwise";
+
 const EXEC_EXAMPLES: &str = "\
 Examples:
   secret-gate exec --secret db --env PGPASSWORD=password \\
     --reason 'nightly backup' -- pg_dump -h db shop
   secret-gate exec --secret api --field token --env TOKEN --reason deploy \\
     --shell 'curl -H \"X-Key: $TOKEN\" https://…'
+  secret-gate exec --secret registry --stdin token --reason push \\
+    -- docker login --username ci --password-stdin registry.example.com
+  secret-gate exec --secret api --file RC=curlrc --reason deploy \\
+    --shell 'curl -K \"$RC\" https://…'
 
-The human sees the command and approves exactly it: program, arguments, folder, variables. \
+The human sees the command and approves exactly it: program, arguments, folder, which field gets in how. \
+Every program that the command starts sees its variables; a file or standard input, whoever reads it first. \
 The value, and what common tools make of it, is replaced in the output by [redacted:item/field]. \
 Exit code: that of the command; 124 when --kill-after killed it.";
 

@@ -74,7 +74,10 @@ impl Demo {
         ui.tell(&format!("{BOLD}A human approves, a secret is released, once.{RESET}"))?;
         ui.tell(&format!("A real server at {url} holds made-up secrets in memory; all of it ends with the demo."))?;
         let walked = walk::walk(ui, &client, self.yes).await;
-        walked.map_err(|failure| Failure { exit: Exit::Failed, ..failure })?;
+        walked.map_err(|failure| match failure.exit {
+            Exit::PipeClosed => failure,
+            _ => Failure { exit: Exit::Failed, ..failure },
+        })?;
         if self.serve {
             ui.tell(&to_try(url))?;
             std::future::pending::<()>().await;
