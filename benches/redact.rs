@@ -1,4 +1,7 @@
-//! How fast values are taken out of the output of commands: log text and base64, which look least and most like them.
+//! How fast values are taken out of the output of commands.
+//!
+//! Log text looks least like values, base64 and hexadecimal numbers most. JSON is full of quotes, which are read twice.
+//! Values of 20 to 128 bytes are found in pieces as well; others only whole.
 
 use std::fmt::Write as _;
 
@@ -39,30 +42,73 @@ fn base64() -> Vec<u8> {
     lines.flat_map(|line| line.iter().chain(b"\n")).copied().collect()
 }
 
-fn values(count: usize) -> Redactor {
+fn json() -> Vec<u8> {
+    let (mut text, mut numbers) = (String::new(), Numbers(4));
+    while text.len() < SIZE {
+        let (a, b) = (numbers.next(), numbers.next());
+        writeln!(text, r#"{{"time":"2026-01-02T03:04:{:02}Z","level":"info","user":"ann","path":"/v1/items/{a}","took_ms":{},"message":"said \\"hello\\" to {b:x}"}}"#, a % 60, b % 5000).unwrap();
+    }
+    text.into_bytes()
+}
+
+fn hex() -> Vec<u8> {
+    let (mut text, mut numbers) = (String::new(), Numbers(5));
+    let mut offset = 0;
+    while text.len() < SIZE {
+        write!(text, "{offset:08x}: ").unwrap();
+        (0..8).for_each(|_| write!(text, "{:04x} ", numbers.next() & 0xffff).unwrap());
+        writeln!(text, " ................").unwrap();
+        offset += 16;
+    }
+    text.into_bytes()
+}
+
+/// Values of so many bytes.
+fn values(count: usize, length: usize) -> Vec<SecretValue> {
     let mut numbers = Numbers(3);
-    let value = |_| SecretValue::new(format!("tok_{:012x}{:012x}", numbers.next(), numbers.next()));
-    let values: Vec<SecretValue> = (0..count).map(value).collect();
+    let value = |_| {
+        let text = format!("tok_{:012x}{:012x}{:012x}", numbers.next(), numbers.next(), numbers.next());
+        SecretValue::new(text.chars().take(length).collect::<String>())
+    };
+    (0..count).map(value).collect()
+}
+
+fn redactor(values: &[SecretValue]) -> Redactor {
     Redactor::new(values.iter().enumerate().map(|(at, value)| (format!("v/{at}"), value))).unwrap()
 }
+
+const SORTS: [(&str, usize); 2] = [("whole", 16), ("in pieces", 28)];
 
 fn redact(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("redact");
     group.sample_size(10).throughput(Throughput::Bytes(SIZE as u64));
-    for (name, text) in [("log text", log()), ("base64", base64())] {
-        for count in [1, 10, 100] {
-            let redactor = values(count);
-            group.bench_function(format!("{name}, {count} values"), |bencher| {
-                bencher.iter(|| {
-                    let mut stream = redactor.stream();
-                    let shown: usize = text.chunks(64 * 1024).map(|piece| stream.push(piece).len()).sum();
-                    shown + stream.finish().len()
+    for (name, text) in [("log text", log()), ("base64", base64()), ("JSON", json()), ("hex dump", hex())] {
+        for (sort, length) in SORTS {
+            for count in [1, 10, 100] {
+                let redactor = redactor(&values(count, length));
+                group.bench_function(format!("{name}, {count} values, {sort}"), |bencher| {
+                    bencher.iter(|| {
+                        let mut stream = redactor.stream();
+                        let shown: usize = text.chunks(64 * 1024).map(|piece| stream.push(piece).len()).sum();
+                        shown + stream.finish().len()
+                    });
                 });
-            });
+            }
         }
     }
     group.finish();
 }
 
-criterion_group!(benches, redact);
+fn build(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("build");
+    for (sort, length) in SORTS {
+        for count in [1, 10, 100] {
+            let values = values(count, length);
+            group.bench_function(format!("{count} values, {sort}"), |bencher| bencher.iter(|| redactor(&values)));
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, redact, build);
 criterion_main!(benches);

@@ -1,112 +1,97 @@
-//! Readings of the output in which a disguise falls off.
-//!
-//! Each lane is the output with something left out or resolved, together with where each of its bytes stood. A value is
-//! looked for in every lane, in the shape that it has there.
+//! A reading of the output in which escapes are resolved and quotes are left out: percent, backslash, `\u`, shell quoting,
+//! HTML, colours of a terminal.
 
 use zeroize::Zeroizing;
 
-/// A reading of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Lane {
-    /// Without white space and zero bytes: wrapped lines, one character a line, spaced dumps, UTF-16.
-    Squeezed,
-    /// The same with escapes resolved and quotes left out: percent, backslash, `\u`, shell quoting, HTML.
-    Unescaped,
-    /// Letters and digits alone: dumps with whatever stands between the bytes.
-    Alphanumeric,
-}
+use super::lanes::is_space;
+use super::zones::Tail;
 
-impl Lane {
-    pub(super) const ALL: [Self; 3] = [Self::Squeezed, Self::Unescaped, Self::Alphanumeric];
-}
-
-/// What a lane reads, and where in the output it stands.
+/// What is read, and where in the output it stands.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// Where each byte begins and ends in the output.
-    at: Vec<(usize, usize)>,
+    at: Vec<(u32, u32)>,
     /// Where an escape begins that is not complete yet.
     pub(super) cut_off: Option<usize>,
 }
 
 impl Reading {
-    /// Reads the output in this lane. An escape that its end may have cut in two is left for later, unless nothing comes
-    /// any more.
-    pub(super) fn of(lane: Lane, output: &[u8], is_end: bool) -> Self {
-        let mut reading = Self { bytes: Zeroizing::new(Vec::with_capacity(output.len())), ..Self::default() };
-        match lane {
-            Lane::Squeezed => reading.keep(output, |byte| !is_space(byte)),
-            Lane::Alphanumeric => reading.keep(output, |byte| byte.is_ascii_alphanumeric()),
-            Lane::Unescaped => reading.unescape(output, is_end),
-        }
-        reading
-    }
-
-    /// Where the byte at `index` begins in the output.
-    pub(super) fn start(&self, index: usize) -> Option<usize> {
-        self.at.get(index).map(|(start, _)| *start)
-    }
-
-    /// Where the byte at `index` ends in the output.
-    pub(super) fn end(&self, index: usize) -> Option<usize> {
-        self.at.get(index).map(|(_, end)| *end)
-    }
-
-    fn keep(&mut self, output: &[u8], keeps: impl Fn(u8) -> bool) {
-        for (at, byte) in output.iter().enumerate().filter(|(_, byte)| keeps(**byte)) {
-            self.push(*byte, at, at + 1);
-        }
-    }
-
-    fn push(&mut self, byte: u8, start: usize, end: usize) {
-        self.bytes.push(byte);
-        self.at.push((start, end));
-    }
-
-    fn unescape(&mut self, output: &[u8], is_end: bool) {
+    /// Reads this output. An escape that its end may have cut in two is left for later, unless nothing comes any more.
+    pub(super) fn read(&mut self, output: &[u8], is_end: bool) {
+        self.bytes.clear();
+        self.at.clear();
+        self.cut_off = None;
         let mut at = 0;
-        while let Some(rest) = output.get(at..).filter(|rest| !rest.is_empty()) {
-            let (resolved, length) = match escape(rest) {
-                Escape::Is(resolved, length) => (resolved, length),
-                Escape::CutOff if !is_end => {
-                    self.cut_off = Some(at);
-                    return;
+        while let Some((first, rest)) = output.get(at..).and_then(<[u8]>::split_first) {
+            let (resolved, length) = if is_special(*first) {
+                match escape(*first, rest) {
+                    Escape::Is(resolved, length) => (resolved, length),
+                    Escape::CutOff if !is_end => {
+                        self.cut_off = Some(at);
+                        return;
+                    }
+                    Escape::CutOff | Escape::No => (Resolved::Byte(*first), 1),
                 }
-                Escape::CutOff | Escape::No => (Resolved::Byte(*rest.first().unwrap_or(&0)), 1),
+            } else {
+                (Resolved::Byte(*first), 1)
             };
             let mut buffer = [0; 4];
-            for byte in resolved.bytes(&mut buffer) {
-                if !is_dropped(*byte) {
-                    self.push(*byte, at, at + length);
-                }
+            for byte in resolved.bytes(&mut buffer).iter().filter(|byte| !is_dropped(**byte)) {
+                self.bytes.push(*byte);
+                self.at.push((to_u32(at), to_u32(at + length)));
             }
             at += length;
         }
     }
+
+    /// Where the byte at `index` begins in the output.
+    pub(super) fn start(&self, index: usize) -> Option<usize> {
+        self.at.get(index).map(|(start, _)| *start as usize)
+    }
+
+    /// Where the byte at `index` ends in the output.
+    pub(super) fn end(&self, index: usize) -> Option<usize> {
+        self.at.get(index).map(|(_, end)| *end as usize)
+    }
+
+    /// The last bytes, at most so many, and where they begin.
+    pub(super) fn tail(&self, most: usize) -> Tail {
+        let places = self.at.iter().map(|(start, _)| *start as usize);
+        Tail::from_behind(places.zip(self.bytes.iter().copied()).rev(), most)
+    }
+
+    /// The last place at or before this one where no escape is cut in two.
+    pub(super) fn boundary_before(&self, place: usize) -> usize {
+        let behind = self.at.partition_point(|(start, _)| *start as usize <= place);
+        behind.checked_sub(1).and_then(|at| self.start(at)).unwrap_or(0)
+    }
 }
 
-/// The text as the unescaped lane has it when it is written without escapes.
-pub(super) fn without_dropped(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii() || !is_dropped(*c as u8)).collect()
-}
-
-/// The text as the unescaped lane reads it; need not be text any more.
-pub(super) fn unescaped(text: &str) -> Zeroizing<Vec<u8>> {
-    Reading::of(Lane::Unescaped, text.as_bytes(), true).bytes
-}
-
-/// The text as the squeezed lane reads it.
-pub(super) fn squeezed(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii() || !is_space(*c as u8)).collect()
-}
-
-const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0)
+/// Whether this byte may be read as something else than itself.
+#[inline]
+pub(super) const fn is_special(byte: u8) -> bool {
+    matches!(byte, b'%' | b'\\' | b'&' | b'"' | b'\'' | 0x1b)
 }
 
 const fn is_dropped(byte: u8) -> bool {
     is_space(byte) || matches!(byte, b'"' | b'\'' | b'\\')
+}
+
+/// The text as the reading has it when it is written without escapes.
+pub(super) fn without_dropped(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii() || !is_dropped(*c as u8)).collect()
+}
+
+/// The text as it is read; need not be text any more.
+pub(super) fn unescaped(text: &str) -> Zeroizing<Vec<u8>> {
+    let mut reading = Reading::default();
+    reading.read(text.as_bytes(), true);
+    reading.bytes
+}
+
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,15 +122,35 @@ enum Escape {
     No,
 }
 
-fn escape(text: &[u8]) -> Escape {
-    match text {
-        [b'%', rest @ ..] => hex_byte(rest, 1),
-        [b'\\'] => Escape::CutOff,
-        [b'\\', b'u', rest @ ..] => utf16(rest),
-        [b'\\', b'x', rest @ ..] => hex_byte(rest, 2),
-        [b'\\', b'0'..=b'7', ..] => octal_byte(text),
-        [b'\\', b'n' | b't' | b'r' | b'f' | b'b' | b'a' | b'v' | b'e' | b'\\', ..] => Escape::Is(Resolved::Nothing, 2),
-        [b'&', ..] => entity(text),
+fn escape(first: u8, rest: &[u8]) -> Escape {
+    match (first, rest) {
+        (b'%', _) => hex_byte(rest, 1),
+        (b'\\', []) => Escape::CutOff,
+        (b'\\', [b'u', rest @ ..]) => utf16(rest),
+        (b'\\', [b'x', rest @ ..]) => hex_byte(rest, 2),
+        (b'\\', [b'0'..=b'7', ..]) => octal_byte(rest),
+        (b'\\', [b'n' | b't' | b'r' | b'f' | b'b' | b'a' | b'v' | b'e' | b'\\', ..]) => {
+            Escape::Is(Resolved::Nothing, 2)
+        }
+        (b'&', _) => entity(rest),
+        (0x1b, _) => control_sequence(rest),
+        _ => Escape::No,
+    }
+}
+
+/// What a terminal takes for colours and the like: `[`, parameters, and a letter or so that ends it (ECMA-48, 5.4).
+fn control_sequence(rest: &[u8]) -> Escape {
+    /// A longer one is none.
+    const MAX: usize = 32;
+    let Some((bracket, parameters)) = rest.split_first() else { return Escape::CutOff };
+    if *bracket != b'[' {
+        return Escape::No;
+    }
+    match parameters.iter().take(MAX).position(|byte| !matches!(byte, 0x20..=0x3f)) {
+        Some(at) if parameters.get(at).is_some_and(|end| matches!(end, 0x40..=0x7e)) => {
+            Escape::Is(Resolved::Nothing, at + 3)
+        }
+        None if parameters.len() < MAX => Escape::CutOff,
         _ => Escape::No,
     }
 }
@@ -200,11 +205,11 @@ fn utf16(digits: &[u8]) -> Escape {
     }
 }
 
-/// A backslash and three octal digits.
-fn octal_byte(text: &[u8]) -> Escape {
+/// Three octal digits, after a backslash.
+fn octal_byte(digits: &[u8]) -> Escape {
     let mut number = 0_u32;
-    for at in 1..=3 {
-        match text.get(at) {
+    for at in 0..3 {
+        match digits.get(at) {
             Some(digit @ b'0'..=b'7') => number = number * 8 + u32::from(digit - b'0'),
             Some(_) => return Escape::Is(Resolved::Nothing, 1),
             None => return Escape::CutOff,
@@ -213,36 +218,38 @@ fn octal_byte(text: &[u8]) -> Escape {
     u8::try_from(number).map_or(Escape::Is(Resolved::Nothing, 1), |byte| Escape::Is(Resolved::Byte(byte), 4))
 }
 
-fn entity(text: &[u8]) -> Escape {
+/// What stands between `&` and `;`.
+fn entity(rest: &[u8]) -> Escape {
     const ENTITIES: [(&[u8], u8); 9] = [
-        (b"&amp;", b'&'),
-        (b"&lt;", b'<'),
-        (b"&gt;", b'>'),
-        (b"&quot;", b'"'),
-        (b"&apos;", b'\''),
-        (b"&#34;", b'"'),
-        (b"&#39;", b'\''),
-        (b"&#x27;", b'\''),
-        (b"&#x22;", b'"'),
+        (b"amp;", b'&'),
+        (b"lt;", b'<'),
+        (b"gt;", b'>'),
+        (b"quot;", b'"'),
+        (b"apos;", b'\''),
+        (b"#34;", b'"'),
+        (b"#39;", b'\''),
+        (b"#x27;", b'\''),
+        (b"#x22;", b'"'),
     ];
-    if let Some((entity, byte)) = ENTITIES.iter().find(|(entity, _)| text.starts_with(entity)) {
-        return Escape::Is(Resolved::Byte(*byte), entity.len());
+    if let Some((entity, byte)) = ENTITIES.iter().find(|(entity, _)| rest.starts_with(entity)) {
+        return Escape::Is(Resolved::Byte(*byte), entity.len() + 1);
     }
-    if ENTITIES.iter().any(|(entity, _)| entity.starts_with(text)) { Escape::CutOff } else { Escape::No }
+    if ENTITIES.iter().any(|(entity, _)| entity.starts_with(rest)) { Escape::CutOff } else { Escape::No }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(lane: Lane, text: &str) -> String {
-        String::from_utf8(Reading::of(lane, text.as_bytes(), true).bytes.to_vec()).unwrap()
+    fn read(output: &[u8], is_end: bool) -> Reading {
+        let mut reading = Reading::default();
+        reading.read(b"what was read before %", false);
+        reading.read(output, is_end);
+        reading
     }
 
     #[test]
-    fn each_lane_leaves_out_its_own() {
-        assert_eq!(read(Lane::Squeezed, " a\tb\r\nc\0'd'\\n"), "abc'd'\\n");
-        assert_eq!(read(Lane::Alphanumeric, "0x73, \\x65:ü-9"), "0x73x659");
+    fn escapes_are_resolved() {
         let cases = [
             ("p%40ss%2Fw%C3%B6rd", "p@ss/wörd"),
             (r#""p\"a\\b\/c\u00e9\n""#, r"pab/cé"),
@@ -251,30 +258,35 @@ mod tests {
             ("a&amp;b&lt;c&#39;&unknown;", "a&b<c&unknown;"),
             ("100% %zz %4", "100%%zz%4"),
             (r"\", ""),
+            ("a\u{1b}[01;31m\u{1b}[Kb\u{1b}[m\u{1b}[Kc\u{1b}]d", "abc]d"),
         ];
         for (text, expected) in cases {
-            assert_eq!(read(Lane::Unescaped, text), expected, "{text}");
+            assert_eq!(std::str::from_utf8(&read(text.as_bytes(), true).bytes).unwrap(), expected, "{text:?}");
         }
     }
 
     #[test]
     fn an_escape_that_is_cut_off_waits_for_its_rest() {
-        for escape in ["%41", "\\x41", "\\u0041", "\\ud83d\\ude00", "\\101", "\\n", "&amp;"] {
+        for escape in ["%41", "\\x41", "\\u0041", "\\ud83d\\ude00", "\\101", "\\n", "&amp;", "\u{1b}[01;31m"] {
             for cut in 1..escape.len() {
                 let text = format!("ab{}", &escape[..cut]);
-                let reading = Reading::of(Lane::Unescaped, text.as_bytes(), false);
+                let reading = read(text.as_bytes(), false);
                 assert_eq!((reading.bytes.as_slice(), reading.cut_off), (b"ab".as_slice(), Some(2)), "{text}");
             }
-            assert_eq!(Reading::of(Lane::Unescaped, escape.as_bytes(), false).cut_off, None, "{escape}");
+            assert_eq!(read(escape.as_bytes(), false).cut_off, None, "{escape}");
         }
     }
 
     #[test]
     fn bytes_know_where_they_stood() {
-        let reading = Reading::of(Lane::Unescaped, b"a %41\\u00e9", true);
+        let reading = read(b"a %41\\u00e9", true);
         let places: Vec<_> = (0..5).map(|at| (reading.start(at), reading.end(at))).collect();
         let expected = [(0, 1), (2, 5), (5, 11), (5, 11)].map(|(start, end)| (Some(start), Some(end)));
         assert_eq!(places[..4], expected);
         assert_eq!(places[4], (None, None));
+        let before: Vec<_> = [0, 1, 2, 4, 5, 10, 100].map(|place| reading.boundary_before(place)).into();
+        assert_eq!(before, [0, 0, 2, 2, 5, 5, 5]);
+        // what stands for nothing is no place to begin at either
+        assert_eq!(read(br"a\\n", true).boundary_before(2), 0);
     }
 }

@@ -3,13 +3,14 @@
 use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, Encoding, HEXLOWER};
 use zeroize::Zeroizing;
 
-use super::lanes::{Lane, squeezed, unescaped, without_dropped};
+use super::escapes::{unescaped, without_dropped};
+use super::lanes::{Lane, squeezed};
 
 /// No shorter form is looked for: it would be found everywhere.
 pub(super) const MIN_FORM: usize = 6;
 
 /// No shorter form is looked for between whatever stands there.
-const MIN_ALPHANUMERIC: usize = 12;
+const MIN_DIGITS: usize = 12;
 
 /// No shorter line of a value with several is looked for by itself.
 const MIN_LINE: usize = 8;
@@ -69,11 +70,11 @@ impl Forms {
 
     /// The text itself, however it is spaced, quoted or escaped.
     fn add_text(&mut self, text: &str) {
-        self.add(Lane::Squeezed, squeezed(text), PIECE);
-        self.add(Lane::Unescaped, without_dropped(text), PIECE);
-        self.add(Lane::Unescaped, unescaped(text).to_vec(), PIECE);
+        self.add(Lane::Text, squeezed(text), PIECE);
+        self.add(Lane::Text, without_dropped(text), PIECE);
+        self.add(Lane::Text, unescaped(text).to_vec(), PIECE);
         if text.contains(' ') {
-            self.add(Lane::Unescaped, without_dropped(&text.replace(' ', "+")), PIECE);
+            self.add(Lane::Text, without_dropped(&text.replace(' ', "+")), PIECE);
         }
     }
 
@@ -82,45 +83,45 @@ impl Forms {
         let bytes = value.as_bytes();
         for encoding in [BASE64_NOPAD, BASE64URL_NOPAD] {
             for skipped in 0..3 {
-                self.add(Lane::Squeezed, aligned(&encoding, 6, skipped, bytes), PIECE.div_ceil(3) * 4);
+                self.add(Lane::Text, aligned(&encoding, 6, skipped, bytes), PIECE.div_ceil(3) * 4);
             }
         }
         for skipped in 0..5 {
-            self.add(Lane::Squeezed, aligned(&BASE32_NOPAD, 5, skipped, bytes), PIECE * 8 / 5);
+            self.add(Lane::Text, aligned(&BASE32_NOPAD, 5, skipped, bytes), PIECE * 8 / 5);
         }
         let hex = HEXLOWER.encode(bytes);
         for hex in [hex.to_uppercase(), hex] {
-            self.add(Lane::Squeezed, hex.clone(), PIECE * 2);
-            self.add(Lane::Alphanumeric, hex, PIECE * 2);
+            self.add(Lane::Text, hex.clone(), PIECE * 2);
+            self.add(Lane::Digits, hex, PIECE * 2);
         }
         // as hexdump prints words of two bytes on most machines, for both ways in which the value can lie in them
         for from in 0..2 {
             let pairs = bytes.get(from..).unwrap_or_default().chunks_exact(2);
             let swap = |pair: &[u8]| HEXLOWER.encode(&pair.iter().rev().copied().collect::<Vec<u8>>());
             let swapped: String = pairs.map(swap).collect();
-            self.add(Lane::Squeezed, swapped, PIECE * 2);
+            self.add(Lane::Text, swapped, PIECE * 2);
         }
         let each = |write: fn(u8) -> String| bytes.iter().map(|byte| write(*byte)).collect::<String>();
-        self.add(Lane::Alphanumeric, each(|byte| format!("x{byte:02x}")), PIECE * 3);
-        self.add(Lane::Alphanumeric, each(|byte| format!("0x{byte:02x}")), PIECE * 4);
-        self.add(Lane::Alphanumeric, each(|byte| format!("0x{byte:x}")), PIECE * 4);
-        self.add(Lane::Alphanumeric, each(|byte| format!("{byte:03o}")), PIECE * 3);
-        self.add(Lane::Alphanumeric, each(|byte| format!("{byte}")), PIECE * 2);
-        self.add(Lane::Alphanumeric, each(|byte| format!("{byte:08b}")), PIECE * 8);
+        self.add(Lane::Digits, each(|byte| format!("x{byte:02x}")), PIECE * 3);
+        self.add(Lane::Digits, each(|byte| format!("0x{byte:02x}")), PIECE * 4);
+        self.add(Lane::Digits, each(|byte| format!("0x{byte:x}")), PIECE * 4);
+        self.add(Lane::Digits, each(|byte| format!("{byte:03o}")), PIECE * 3);
+        self.add(Lane::Digits, each(|byte| format!("{byte}")), PIECE * 2);
+        self.add(Lane::Digits, each(|byte| format!("{byte:08b}")), PIECE * 8);
     }
 
     /// What small tools make of the text.
     fn add_transformed(&mut self, text: &str) {
-        self.add(Lane::Squeezed, squeezed(&text.chars().rev().collect::<String>()), PIECE);
-        self.add(Lane::Squeezed, squeezed(&text.to_uppercase()), PIECE);
-        self.add(Lane::Squeezed, squeezed(&text.to_lowercase()), PIECE);
-        self.add(Lane::Squeezed, squeezed(&text.chars().map(rot13).collect::<String>()), PIECE);
+        self.add(Lane::Text, squeezed(&text.chars().rev().collect::<String>()), PIECE);
+        self.add(Lane::Text, squeezed(&text.to_uppercase()), PIECE);
+        self.add(Lane::Text, squeezed(&text.to_lowercase()), PIECE);
+        self.add(Lane::Text, squeezed(&text.chars().map(rot13).collect::<String>()), PIECE);
     }
 
     fn add(&mut self, lane: Lane, text: impl Into<Vec<u8>>, piece: usize) {
         let text = Zeroizing::new(text.into());
-        let least = if lane == Lane::Alphanumeric { MIN_ALPHANUMERIC } else { MIN_FORM };
-        if text.len() >= least && !self.all.iter().any(|form| form.lane == lane && form.text == text) {
+        let least = if lane == Lane::Digits { MIN_DIGITS } else { MIN_FORM };
+        if text.len() >= least {
             self.all.push(Form { lane, text, piece: self.pieced.then_some(piece) });
         }
     }
@@ -167,8 +168,8 @@ mod tests {
     #[test]
     fn of_a_key_the_armour_is_no_form() {
         let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\nqqqqqqqqqqqq\n-----END PRIVATE KEY-----\n";
-        assert!(has(key, Lane::Squeezed, "MC4CAQAwBQYDK2VwBCIEIAqqqqqqqqqqqq"));
-        assert!(has(key, Lane::Squeezed, "qqqqqqqqqqqq"));
+        assert!(has(key, Lane::Text, "MC4CAQAwBQYDK2VwBCIEIAqqqqqqqqqqqq"));
+        assert!(has(key, Lane::Text, "qqqqqqqqqqqq"));
         let armour = |form: &Form| form.text.windows(5).any(|window| window == b"BEGIN");
         assert!(!forms(key).iter().any(armour));
     }

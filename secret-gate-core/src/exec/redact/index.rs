@@ -1,60 +1,53 @@
-//! Where in a reading forms of values stand.
+//! Where in a text forms of values stand.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use zeroize::Zeroizing;
 
 use super::forms::Form;
-use super::lanes::{Lane, Reading};
+use super::grams::{Filter, Place, Places};
+use super::lanes::Lane;
 use crate::SecretValue;
 
-/// How much of a form is compared before anything else, in bytes: so much makes a match, and what fits before and behind
-/// it belongs to it. Longer forms have such keys at every [`STRIDE`].
-const KEY: usize = 32;
-const STRIDE: usize = 16;
+/// How much of a form makes a match, in bytes: what fits before and behind it belongs to it. Longer forms have such keys at
+/// every [`STEP`].
+pub(super) const KEY: usize = 32;
+const STEP: usize = 16;
 
-/// Bytes of a reading that hold a key of any long form that runs through them.
-pub(super) const HISTORY: usize = KEY + STRIDE;
+/// Bytes of a lane that hold a key of any long form that runs through them.
+pub(super) const HISTORY: usize = KEY + STEP;
 
-/// How far around a key is looked at once, in bytes; the next key of the form goes on from there.
-const REACH: usize = 2 * STRIDE;
-
-/// What a key is first looked up by.
-const GRAM: usize = 4;
+/// How far around a place is compared, in bytes of the lane. Farther on, the next place is met.
+pub(super) const REACH: usize = 64;
 
 /// A form within the text of all forms.
 #[derive(Debug)]
 struct Span {
     range: Range<usize>,
+    /// The length of its keys.
+    key: usize,
+    /// How far its keys stand apart.
+    step: usize,
     label: usize,
 }
 
-/// A part of a form that makes a match.
-#[derive(Debug, Clone, Copy)]
-struct Key {
-    form: usize,
-    offset: usize,
-    len: usize,
-}
-
-/// The keys of one lane.
-#[derive(Debug, Default)]
-struct Keys {
-    by_gram: HashMap<u32, Vec<Key>>,
-    /// A bit for each gram that may be there, by its hash.
-    may_have: Vec<u64>,
-    /// Beginnings of keys that are too short to look up.
-    beginnings: HashSet<(usize, [u8; GRAM - 1])>,
-}
-
-/// All forms of all values, ready to be found.
+/// The forms of one lane, ready to be found.
+///
+/// A key is found without looking at every byte: of the runs that begin in its first bytes, all of which are known, one
+/// stands wherever the text is looked at in steps that are so long.
 #[derive(Debug)]
 pub(super) struct Index {
+    lane: Lane,
     // one text in locked pages, instead of hundreds on the heap
     text: SecretValue,
-    forms: Vec<Span>,
-    lanes: HashMap<Lane, Keys>,
+    spans: Vec<Span>,
+    /// The length of the shortest key.
+    least: usize,
+    stride: usize,
+    filter: Filter,
+    places: Places,
+    /// Beginnings of keys that are shorter than a run.
+    beginnings: Filter,
 }
 
 /// A match, in bytes of the output.
@@ -65,179 +58,191 @@ pub(super) struct Match {
     pub(super) label: usize,
 }
 
-/// A match that the bytes at hand may still belong to.
-struct Running {
-    form: usize,
-    shift: usize,
-    end: usize,
-}
-
 impl Index {
-    /// Of these forms, each with the number of its label.
-    pub(super) fn new(forms: Vec<(usize, Form)>) -> Self {
-        let length = forms.iter().map(|(_, form)| form.text.len()).sum();
-        let mut text = Zeroizing::new(Vec::with_capacity(length));
-        let mut index = Self { text: SecretValue::copy_of(""), forms: Vec::new(), lanes: HashMap::new() };
-        let mut keys: Vec<(Lane, Vec<Key>)> = Vec::new();
-        for (label, form) in &forms {
-            let number = index.forms.len();
-            index.forms.push(Span { range: text.len()..text.len() + form.text.len(), label: *label });
+    /// Of those of these forms that are for this lane, each with the number of its label.
+    pub(super) fn new(lane: Lane, forms: &[&(usize, Form)]) -> Self {
+        let forms = || forms.iter().filter(|(_, form)| form.lane == lane);
+        let mut text = Zeroizing::new(Vec::with_capacity(forms().map(|(_, form)| form.text.len()).sum()));
+        let mut spans = Vec::new();
+        for (label, form) in forms() {
+            let start = text.len();
             text.extend_from_slice(&form.text);
-            keys.push((form.lane, keys_of(number, form)));
+            spans.push(Span::new(start..text.len(), form.piece, *label));
         }
-        index.text = SecretValue::copy_of_bytes(&text);
-        for (lane, keys) in keys {
-            for key in keys {
-                index.add(lane, key);
-            }
-        }
-        for keys in index.lanes.values_mut() {
-            keys.fill();
-        }
-        index
-    }
-
-    fn add(&mut self, lane: Lane, key: Key) {
-        let text = self.key(key).to_vec();
-        let keys = self.lanes.entry(lane).or_default();
-        for len in 1..GRAM {
-            let mut beginning = [0; GRAM - 1];
-            if let (Some(to), Some(from)) = (beginning.get_mut(..len), text.get(..len)) {
-                to.copy_from_slice(from);
-                keys.beginnings.insert((len, beginning));
-            }
-        }
-        if let Some(gram) = gram_at(&text, 0) {
-            keys.by_gram.entry(gram).or_default().push(key);
-        }
-    }
-
-    fn form(&self, form: usize) -> &[u8] {
-        let range = self.forms.get(form).map(|span| span.range.clone()).unwrap_or_default();
-        self.text.expose_bytes().get(range).unwrap_or_default()
-    }
-
-    fn key(&self, key: Key) -> &[u8] {
-        self.form(key.form).get(key.offset..key.offset + key.len).unwrap_or_default()
-    }
-
-    /// Adds every match in this reading to `found`.
-    pub(super) fn find(&self, lane: Lane, reading: &Reading, found: &mut Vec<Match>) {
-        let Some(keys) = self.lanes.get(&lane) else { return };
-        let bytes = reading.bytes.as_slice();
-        let mut running: Vec<Running> = Vec::new();
-        for (at, window) in bytes.windows(GRAM).enumerate() {
-            let Some(gram) = gram_at(window, 0).filter(|gram| keys.may_have(*gram)) else { continue };
-            for key in keys.by_gram.get(&gram).map(Vec::as_slice).unwrap_or_default() {
-                // the same form at the same place: this key is a part of what is found already
-                let shift = at.wrapping_sub(key.offset);
-                let is_part = |run: &Running| run.form == key.form && run.shift == shift && at + key.len <= run.end;
-                if running.iter().any(is_part) || !bytes.get(at..).is_some_and(|rest| rest.starts_with(self.key(*key)))
-                {
-                    continue;
-                }
-                let form = self.form(key.form);
-                let (before, behind) = (form.get(..key.offset), form.get(key.offset + key.len..));
-                let end = at + key.len;
-                let end = end + same_from_start(bytes.get(end..), behind);
-                let start = at - same_from_end(bytes.get(..at), before);
-                running.retain(|run| at < run.end);
-                running.push(Running { form: key.form, shift, end });
-                let label = self.forms.get(key.form).map_or(0, |span| span.label);
-                if let (Some(start), Some(end)) = (reading.start(start), reading.end(end - 1)) {
-                    found.push(Match { start, end, label });
+        let gram = lane.gram();
+        let least = spans.iter().map(|span| span.key).min().unwrap_or(KEY);
+        let stride = (least + 1).saturating_sub(gram).max(1);
+        let (mut runs, mut heads) = (Vec::new(), Vec::new());
+        for (number, span) in spans.iter().enumerate() {
+            let form = text.get(span.range.clone()).unwrap_or_default();
+            let mut next = 0;
+            for offset in span.keys_of(form) {
+                heads.push(form.get(offset..).unwrap_or_default());
+                // keys overlap, and what they share is there already
+                for offset in next.max(offset)..offset + stride {
+                    let place = Place { form: to_u32(number), offset: to_u32(offset) };
+                    runs.extend(run_at(form, offset, gram).map(|run| (run, place)));
+                    next = offset + 1;
                 }
             }
         }
+        let runs = Zeroizing::new(runs);
+        let mut filter = Filter::for_about(runs.len());
+        runs.iter().for_each(|(run, _)| filter.add(*run));
+        let mut beginnings = Filter::for_about(heads.len() * (gram - 1));
+        for head in heads {
+            (1..gram).filter_map(|len| head.get(..len)).for_each(|head| beginnings.add(short_run(head)));
+        }
+        let places = Places::of(&runs);
+        Self { lane, text: SecretValue::copy_of_bytes(&text), spans, least, stride, filter, places, beginnings }
     }
 
-    /// Where in the output the last bytes of this reading begin that may become a match, of at least so many bytes.
-    pub(super) fn may_begin(&self, lane: Lane, reading: &Reading, at_least: usize) -> Option<usize> {
-        let keys = self.lanes.get(&lane)?;
-        let bytes = reading.bytes.as_slice();
-        let from = bytes.len().saturating_sub(KEY - 1);
-        let begins =
-            |at: &usize| bytes.get(*at..).is_some_and(|rest| rest.len() >= at_least && self.begins(keys, rest));
-        (from..bytes.len()).find(begins).and_then(|at| reading.start(at))
+    /// The length of the shortest part that makes a match, in bytes of the lane.
+    pub(super) const fn least(&self) -> usize {
+        self.least
+    }
+
+    /// Adds every match in this text to `found`; bytes that the lane does not keep may stand anywhere in it.
+    pub(super) fn find(&self, text: &[u8], found: &mut Vec<Match>) {
+        if self.spans.is_empty() {
+            return;
+        }
+        match self.lane {
+            Lane::Text => self.find_by(text, super::lanes::text_run, found),
+            Lane::Digits => self.find_by(text, super::lanes::digits_run, found),
+        }
+    }
+
+    #[inline]
+    fn find_by(&self, text: &[u8], run_from: impl Fn(&[u8], usize) -> Option<(u64, usize)>, found: &mut Vec<Match>) {
+        let mut at = 0;
+        while let Some((run, from)) = run_from(text, at) {
+            at = from + self.stride;
+            if self.filter.may_have(run) {
+                self.find_around(text, run, from, found);
+            }
+        }
+    }
+
+    /// Adds the matches that this run, which begins there, is a part of.
+    #[cold]
+    fn find_around(&self, text: &[u8], run: u64, from: usize, found: &mut Vec<Match>) {
+        let lane = self.lane;
+        let before = || text.iter().enumerate().take(from).rev().filter(|(_, byte)| lane.keeps(**byte));
+        let behind = || text.iter().enumerate().skip(from).filter(|(_, byte)| lane.keeps(**byte));
+        for Place { form, offset } in self.places.of_run(run) {
+            let Some(span) = self.spans.get(form as usize) else { continue };
+            let (head, tail) = self.form(span).split_at_checked(offset as usize).unwrap_or_default();
+            let same = |(text, form): &((usize, &u8), &u8)| text.1 == *form;
+            let (mut forward, mut end) = (0, from);
+            for ((at, _), _) in behind().zip(tail.iter().take(REACH)).take_while(same) {
+                (forward, end) = (forward + 1, at + 1);
+            }
+            // another run with the same hash
+            if forward < lane.gram() {
+                continue;
+            }
+            let (mut backward, mut start) = (0, from);
+            for ((at, _), _) in before().zip(head.iter().rev().take(REACH)).take_while(same) {
+                (backward, start) = (backward + 1, at);
+            }
+            // where the text goes on as the form does, nothing that the lane leaves out belongs to it
+            let start = if backward == 0 { behind().next().map_or(from, |(at, _)| at) } else { start };
+            if span.has_key_in(head.len() - backward..head.len() + forward) {
+                add(found, Match { start, end, label: span.label });
+            }
+        }
     }
 
     /// Whether a key begins like this, and goes on.
-    fn begins(&self, keys: &Keys, beginning: &[u8]) -> bool {
-        match gram_at(beginning, 0) {
-            Some(gram) => {
-                let candidates = keys.by_gram.get(&gram).map(Vec::as_slice).unwrap_or_default();
-                candidates.iter().any(|key| key.len > beginning.len() && self.key(*key).starts_with(beginning))
-            }
-            None => {
-                let mut padded = [0; GRAM - 1];
-                padded.iter_mut().zip(beginning).for_each(|(to, from)| *to = *from);
-                keys.beginnings.contains(&(beginning.len(), padded))
-            }
+    pub(super) fn begins(&self, beginning: &[u8]) -> bool {
+        let Some(run) = run_at(beginning, 0, self.lane.gram()) else {
+            return self.beginnings.may_have(short_run(beginning));
+        };
+        self.filter.may_have(run)
+            && self.places.of_run(run).any(|Place { form, offset }| {
+                let Some(span) = self.spans.get(form as usize) else { return false };
+                let rest = self.form(span).get(offset as usize..).unwrap_or_default();
+                span.key > beginning.len() && span.begins_key(offset as usize) && rest.starts_with(beginning)
+            })
+    }
+
+    fn form(&self, span: &Span) -> &[u8] {
+        self.text.expose_bytes().get(span.range.clone()).unwrap_or_default()
+    }
+}
+
+impl Span {
+    /// The parts of a form that make a match: of short forms the whole, of long ones a part at every step, and where
+    /// pieces are looked for, a piece at every byte.
+    fn new(range: Range<usize>, piece: Option<usize>, label: usize) -> Self {
+        let (key, step) = match piece {
+            Some(piece) if piece < range.len() => (piece.min(KEY), 1),
+            _ => (KEY, STEP),
+        };
+        Self { key: key.min(range.len()), step, range, label }
+    }
+
+    /// Where the keys of this form begin. Of those that read the same, two will do.
+    fn keys_of(&self, form: &[u8]) -> Vec<usize> {
+        let last = self.range.len() - self.key;
+        let offsets = (0..last).step_by(self.step).chain([last]);
+        let hash = |offset: usize| {
+            let key = form.get(offset..offset + self.key).unwrap_or_default();
+            let (words, rest) = key.as_chunks::<8>();
+            let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([short_run(rest)]);
+            words.fold(0_u64, |hash, word| (hash.rotate_left(23) ^ word).wrapping_mul(0xFF51_AFD7_ED55_8CCD))
+        };
+        let mut keys: Vec<(u64, usize)> = offsets.map(|offset| (hash(offset), offset)).collect();
+        keys.sort_unstable();
+        let same_as_two_before =
+            |at: usize| at >= 2 && keys.get(at - 2).map(|key| key.0) == keys.get(at).map(|key| key.0);
+        let mut kept: Vec<usize> = keys
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !same_as_two_before(*at))
+            .map(|(_, (_, offset))| *offset)
+            .collect();
+        kept.sort_unstable();
+        kept
+    }
+
+    fn begins_key(&self, offset: usize) -> bool {
+        let last = self.range.len() - self.key;
+        offset == last || offset < last && offset.is_multiple_of(self.step)
+    }
+
+    /// Whether this part of the form holds a key.
+    fn has_key_in(&self, part: Range<usize>) -> bool {
+        let first = part.start.next_multiple_of(self.step).min(self.range.len() - self.key);
+        first >= part.start && first + self.key <= part.end
+    }
+}
+
+/// Adds a match, or makes the last one longer that it goes on from.
+fn add(found: &mut Vec<Match>, new: Match) {
+    match found.last_mut() {
+        Some(last) if last.label == new.label && last.start <= new.start && new.start <= last.end => {
+            last.end = last.end.max(new.end);
         }
+        _ => found.push(new),
     }
 }
 
-/// The parts of a form that make a match: of short forms the whole, of long ones a part at every stride, and where pieces
-/// are looked for, a piece at every byte. Of parts that read the same, two will do.
-fn keys_of(number: usize, form: &Form) -> Vec<Key> {
-    let len = form.text.len();
-    let (part, stride) = match form.piece {
-        Some(piece) if piece < len => (piece.min(KEY), 1),
-        _ => (KEY, STRIDE),
-    };
-    if len <= part {
-        return vec![Key { form: number, offset: 0, len }];
-    }
-    let mut seen: HashMap<&[u8], usize> = HashMap::new();
-    let offsets = (0..len - part).step_by(stride).chain([len - part]);
-    let mut keys = Vec::new();
-    for offset in offsets {
-        let text = form.text.get(offset..offset + part).unwrap_or_default();
-        let times = seen.entry(text).or_default();
-        *times += 1;
-        if *times <= 2 {
-            keys.push(Key { form: number, offset, len: part });
-        }
-    }
-    keys
+/// The run of so many bytes, at most eight, that stands there.
+fn run_at(text: &[u8], at: usize, len: usize) -> Option<u64> {
+    text.get(at..at + len).map(bytes_of_run)
 }
 
-impl Keys {
-    /// Fills the bits, about one in sixteen of them.
-    fn fill(&mut self) {
-        let bits = (self.by_gram.len() * 16).next_power_of_two().max(1 << 12);
-        self.may_have = vec![0; bits / 64];
-        let grams: Vec<u32> = self.by_gram.keys().copied().collect();
-        for gram in grams {
-            let (word, bit) = self.place(gram);
-            if let Some(word) = self.may_have.get_mut(word) {
-                *word |= bit;
-            }
-        }
-    }
-
-    fn place(&self, gram: u32) -> (usize, u64) {
-        let hash = (u64::from(gram).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
-        let at = hash & (self.may_have.len() * 64 - 1);
-        (at / 64, 1 << (at % 64))
-    }
-
-    fn may_have(&self, gram: u32) -> bool {
-        let (word, bit) = self.place(gram);
-        self.may_have.get(word).is_some_and(|word| word & bit != 0)
-    }
+/// Up to seven bytes, told from what is longer.
+fn short_run(bytes: &[u8]) -> u64 {
+    bytes_of_run(bytes) | (bytes.len() as u64) << 56
 }
 
-fn gram_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + GRAM).and_then(|gram| gram.try_into().ok()).map(u32::from_le_bytes)
+fn bytes_of_run(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |run, byte| run << 8 | u64::from(*byte))
 }
 
-fn same_from_start(one: Option<&[u8]>, other: Option<&[u8]>) -> usize {
-    let (one, other) = (one.unwrap_or_default(), other.unwrap_or_default());
-    one.iter().zip(other).take(REACH).take_while(|(one, other)| one == other).count()
-}
-
-fn same_from_end(one: Option<&[u8]>, other: Option<&[u8]>) -> usize {
-    let (one, other) = (one.unwrap_or_default(), other.unwrap_or_default());
-    one.iter().rev().zip(other.iter().rev()).take(REACH).take_while(|(one, other)| one == other).count()
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -1,23 +1,28 @@
 //! Takes secret values out of what a command prints.
 //!
 //! A [`Redactor`] knows the values and the shapes in which they can come out; a [`RedactedStream`] passes output on, with
-//! every such shape replaced by `[redacted:…]`, wherever the output is cut into pieces. See `forms` for the shapes and
-//! `lanes` for what may stand between their bytes. It is a net with known holes, not a wall: a command that means to
-//! disclose a value can do so, by compressing it for example.
+//! every such shape replaced by `[redacted:…]`, wherever the output is cut into pieces. See `forms` for the shapes,
+//! `lanes` for what may stand between their bytes, and `escapes` for what may stand for them. It is a net with known
+//! holes, not a wall: a command that means to disclose a value can do so, by compressing it for example.
 
+mod escapes;
 mod forms;
+mod grams;
 mod index;
 mod lanes;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod zones;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::SecretValue;
 
 use forms::{Form, forms};
 use index::Index;
+use lanes::Lane;
 
 pub use stream::RedactedStream;
 
@@ -45,7 +50,8 @@ pub struct Redactor {
 
 #[derive(Debug)]
 struct Known {
-    index: Index,
+    text: Index,
+    digits: Index,
     markers: Vec<String>,
 }
 
@@ -72,15 +78,15 @@ impl Redactor {
                 return Err(TooShort { label });
             }
             let number = markers.len();
-            // two fields with one value: what stands for the first stands for both
-            for form in forms(value.expose()) {
-                if !all.iter().any(|(_, known)| known.lane == form.lane && known.text == form.text) {
-                    all.push((number, form));
-                }
-            }
+            all.extend(forms(value.expose()).into_iter().map(|form| (number, form)));
             markers.push(format!("[redacted:{label}]"));
         }
-        Ok(Self { known: Arc::new(Known { index: Index::new(all), markers }) })
+        // two fields with one value: what stands for the first stands for both
+        let mut seen = HashSet::new();
+        let all: Vec<&(usize, Form)> =
+            all.iter().filter(|(_, form)| seen.insert((form.lane, form.text.as_slice()))).collect();
+        let [text, digits] = [Lane::Text, Lane::Digits].map(|lane| Index::new(lane, &all));
+        Ok(Self { known: Arc::new(Known { text, digits, markers }) })
     }
 
     /// A filter for one stream of output.

@@ -1,13 +1,16 @@
 //! Redaction of output as it comes.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::Known;
-use super::index::{HISTORY, Match};
-use super::lanes::{Lane, Reading};
+use super::escapes::Reading;
+use super::index::{HISTORY, Index, KEY, Match};
+use super::lanes::Lane;
+use super::zones::{self, Tail};
 
 /// How much is looked at in one go, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -30,6 +33,10 @@ pub struct RedactedStream {
     done: usize,
     /// The label of the value that was replaced last, where nothing was shown since.
     within: Option<usize>,
+    /// Used again and again, since wiping takes its time.
+    reading: Reading,
+    /// What of the buffer was read last, if it was the end of it.
+    zone: Range<usize>,
 }
 
 impl fmt::Debug for RedactedStream {
@@ -46,11 +53,40 @@ enum Coming {
     Nothing,
 }
 
+/// What the end of the output means for what comes.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    /// Where what is held back begins.
+    held: usize,
+    /// Where what must be looked at again begins.
+    history: usize,
+}
+
+impl End {
+    fn of(index: &Index, tail: &Tail, coming: Coming) -> Self {
+        let history = tail.place(0).unwrap_or(usize::MAX);
+        let at_least = match coming {
+            Coming::More => 1,
+            Coming::NothingForNow => SHOWN_IN_A_PAUSE,
+            Coming::Nothing => return Self { held: usize::MAX, history },
+        };
+        let bytes = tail.bytes.as_slice();
+        let mut beginnings = bytes.len().saturating_sub(KEY - 1)..=bytes.len().saturating_sub(at_least);
+        let held = beginnings.find(|at| bytes.get(*at..).is_some_and(|rest| !rest.is_empty() && index.begins(rest)));
+        Self { held: held.and_then(|at| tail.place(at)).unwrap_or(usize::MAX), history }
+    }
+
+    /// The same, of a part of the output that begins there.
+    const fn behind(self, start: usize) -> Self {
+        Self { held: self.held.saturating_add(start), history: self.history.saturating_add(start) }
+    }
+}
+
 impl RedactedStream {
     pub(super) fn new(known: Arc<Known>) -> Self {
         // never grows, so no copy is left behind
         let buffer = Zeroizing::new(Vec::with_capacity(CHUNK + 2 * MAX_HELD));
-        Self { known, buffer, done: 0, within: None }
+        Self { known, buffer, done: 0, within: None, reading: Reading::default(), zone: 0..0 }
     }
 
     /// Takes output of the command; returns what can be shown by now.
@@ -83,33 +119,64 @@ impl RedactedStream {
             return;
         }
         let mut found = Vec::new();
-        let mut limit = self.buffer.len();
-        let mut history = self.buffer.len();
-        for lane in Lane::ALL {
-            let reading = Reading::of(lane, &self.buffer, coming == Coming::Nothing);
-            self.known.index.find(lane, &reading, &mut found);
-            limit = limit.min(self.held_from(lane, &reading, coming));
-            let begins = reading.bytes.len().saturating_sub(HISTORY);
-            history = history.min(reading.start(begins).unwrap_or(history));
-        }
-        let limit = limit.max(self.buffer.len().saturating_sub(MAX_HELD)).max(self.done);
+        let [as_it_is, unescaped, digits] = [
+            self.look_at_text(coming, &mut found),
+            self.look_behind_escapes(coming, &mut found),
+            self.look_at_digits(coming, &mut found),
+        ];
+        let most_held = self.buffer.len().saturating_sub(MAX_HELD);
+        let held = as_it_is.held.min(unescaped.held).min(digits.held).min(self.buffer.len());
         found.sort_unstable_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
-        self.write(&found, limit, shown);
-        let keep = history.max(self.buffer.len().saturating_sub(MAX_HELD)).min(self.done);
+        self.write(&found, held.max(most_held).max(self.done), shown);
+        let history = self.uncut(as_it_is.history.min(unescaped.history).min(digits.history));
+        let keep = history.max(most_held).min(self.done);
         self.buffer.drain(..keep);
         self.done -= keep;
     }
 
-    /// Where the output begins that this lane holds back.
-    fn held_from(&self, lane: Lane, reading: &Reading, coming: Coming) -> usize {
-        let at_least = match coming {
-            Coming::More => 1,
-            Coming::NothingForNow => SHOWN_IN_A_PAUSE,
-            Coming::Nothing => return usize::MAX,
-        };
-        let partial = self.known.index.may_begin(lane, reading, at_least).unwrap_or(usize::MAX);
-        let escape = reading.cut_off.filter(|_| coming == Coming::More).unwrap_or(usize::MAX);
-        partial.min(escape)
+    fn look_at_text(&self, coming: Coming, found: &mut Vec<Match>) -> End {
+        self.known.text.find(&self.buffer, found);
+        End::of(&self.known.text, &Tail::of(Lane::Text, &self.buffer, HISTORY, MAX_HELD), coming)
+    }
+
+    fn look_at_digits(&self, coming: Coming, found: &mut Vec<Match>) -> End {
+        let mut in_zone = Vec::new();
+        for zone in zones::of_digits(&self.buffer, self.known.digits.least()) {
+            self.known.digits.find(self.buffer.get(zone.clone()).unwrap_or_default(), &mut in_zone);
+            let places = |found: Match| (found.start + zone.start, found.end + zone.start, found.label);
+            found.extend(in_zone.drain(..).map(places).map(|(start, end, label)| Match { start, end, label }));
+        }
+        End::of(&self.known.digits, &Tail::of(Lane::Digits, &self.buffer, HISTORY, MAX_HELD), coming)
+    }
+
+    fn look_behind_escapes(&mut self, coming: Coming, found: &mut Vec<Match>) -> End {
+        let (mut end, mut in_zone) = (End { held: usize::MAX, history: usize::MAX }, Vec::new());
+        self.zone = 0..0;
+        for zone in zones::with_escapes(&self.buffer) {
+            let is_last = zone.end == self.buffer.len();
+            let output = self.buffer.get(zone.clone()).unwrap_or_default();
+            self.reading.read(output, !is_last || coming == Coming::Nothing);
+            self.known.text.find(&self.reading.bytes, &mut in_zone);
+            found.extend(in_zone.drain(..).filter_map(|found| {
+                let (start, end) = (self.reading.start(found.start)?, self.reading.end(found.end.checked_sub(1)?)?);
+                Some(Match { start: start + zone.start, end: end + zone.start, label: found.label })
+            }));
+            if is_last {
+                end = End::of(&self.known.text, &self.reading.tail(HISTORY), coming).behind(zone.start);
+                let cut_off = self.reading.cut_off.filter(|_| coming == Coming::More);
+                end.held = end.held.min(cut_off.map_or(usize::MAX, |place| place + zone.start));
+                self.zone = zone;
+            }
+        }
+        end
+    }
+
+    /// The last place at or before this one where no escape is cut in two, of those that count.
+    fn uncut(&self, place: usize) -> usize {
+        match place.checked_sub(self.zone.start) {
+            Some(within) if place < self.zone.end => self.zone.start + self.reading.boundary_before(within),
+            _ => place,
+        }
     }
 
     /// Shows the output up to `limit`, with one marker for each stretch of matches.
