@@ -17,6 +17,7 @@ mod look_up;
 mod manual;
 mod render;
 mod settings;
+mod setup;
 mod stop;
 mod ui;
 mod use_it;
@@ -77,6 +78,7 @@ fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
             Some(Command::Ssh(login)) => use_it::ssh(ui, login).await,
             Some(Command::Get(get)) => use_it::get(ui, get).await.map(|()| Exit::Done),
             Some(Command::Read(read)) => use_it::read(ui, read).await.map(|()| Exit::Done),
+            Some(Command::Setup(setup)) => setup.run(ui),
             Some(Command::Daemon(command)) => command.run(ui).await.map(|()| Exit::Done),
             Some(Command::Grants { format }) => daemon::grants(ui, format).await.map(|()| Exit::Done),
             Some(Command::Revoke { id, .. }) => daemon::revoke(ui, id).await.map(|()| Exit::Done),

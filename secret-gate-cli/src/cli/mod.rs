@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::demo::Demo;
 use crate::go_flags;
+use crate::setup::{self, Setup};
 
 pub(crate) use self::flags::Flags;
 pub(crate) use self::looking::{Fields, Search};
@@ -84,6 +85,9 @@ pub(crate) enum Command {
     Get(Get),
     /// Print the field that a secret reference names
     Read(Read),
+    /// Tell the coding agents of this machine about Secret Gate, and write the client's configuration
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(Setup),
     /// Look after the daemon, which holds what was approved until it ends
     #[command(subcommand, after_help = DAEMON_EXAMPLES)]
     Daemon(DaemonCommand),
