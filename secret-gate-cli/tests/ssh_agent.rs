@@ -1,5 +1,5 @@
 //! The user's own ssh-agent, a real one: it has a key for as long as its approval lasts, and no longer.
-#![expect(clippy::unwrap_used, reason = "in tests, a failure is a panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in tests, a failure is a panic")]
 
 mod gated;
 #[expect(
@@ -22,7 +22,7 @@ use gated::{Gated, approving};
 use rustix::process::{Pid, Signal, kill_process};
 use secret_gate_core::daemon::{Answer, Event, OsText, SocketPath, Verb, Wish, call};
 use secret_gate_core::wire::WantedSecret;
-use secret_gate_core::{Decision, Keep, ScriptedApprover, Use};
+use secret_gate_core::{Decision, Field, FieldKind, Item, Keep, MemoryBackend, ScriptedApprover, Use};
 use support::{Machine, finish};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -389,6 +389,36 @@ async fn nothing_is_added_where_the_configuration_says_so_or_for_a_secret_that_i
     std::fs::remove_file(world.machine.path("secret-gate/config.json")).unwrap();
     world.asks(&ASK).await;
     world.has_key().await;
+}
+
+#[tokio::test]
+async fn what_is_a_key_for_ssh_is_told_by_its_type_its_label_or_its_first_line() {
+    if !["ssh-agent", "ssh-add", "ssh-keygen", "openssl"].into_iter().all(sshd::there_is) {
+        return;
+    }
+    let pkcs8 = || sshd::run("openssl", &["genpkey", "-algorithm", "ed25519"]);
+    let field = |label: &str, kind: FieldKind, value: &str| Field::new(label, label, kind, value);
+    let item = Item::new("i1", "v1", "mixed")
+        .with_field(field("typed", FieldKind::ssh_key(), &pkcs8()))
+        .with_field(field("private_key", FieldKind::concealed(), &pkcs8()))
+        .with_field(field("notes", FieldKind::text(), &format!("\n{}", sshd::ed25519())))
+        // may be for TLS
+        .with_field(field("certificate key", FieldKind::concealed(), &pkcs8()))
+        .with_field(field("private key", FieldKind::text(), "hunter2"))
+        .with_field(field("password", FieldKind::concealed(), "hunter2"));
+    let vault = MemoryBackend::new().with_vault("v1", "infra").with_item(item);
+    let gated = Gated::over(approving(1), vault).await;
+    let agent = Agent::start().await;
+    let machine = gated.machine().with("SSH_AUTH_SOCK", agent.socket().to_str().unwrap());
+    let run = machine.run(&["--secret", "mixed", "--reason", "r"]).await;
+    assert!(run.code == 0 && !run.err.contains("warning"), "{run:?}");
+    let keys = agent.keys().await;
+    for label in ["typed", "private_key", "notes"] {
+        assert!(keys.contains(&format!(" secret-gate: mixed/{label} (ED25519)")), "{label} in {keys}");
+    }
+    assert_eq!(keys.lines().count(), 3, "{keys}");
+    assert_eq!(machine.run(&["revoke", "--all"]).await.code, 0);
+    assert_eq!(agent.keys().await, "");
 }
 
 #[tokio::test]
