@@ -34,7 +34,8 @@ async fn what_else_listens_there_is_not_taken_for_a_server() {
         let port = listener.local_addr().unwrap().port().to_string();
         let answering = tokio::spawn(async move {
             let (mut connection, _) = listener.accept().await.unwrap();
-            connection.read(&mut [0; 1024]).await.unwrap();
+            let asked = connection.read(&mut [0; 1024]).await.unwrap();
+            assert_ne!(asked, 0);
             connection.write_all(answer.as_bytes()).await.unwrap();
         });
         assert_failed(&run(&["health"], &listening("127.0.0.1", &port)).await, 1, words);
