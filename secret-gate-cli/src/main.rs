@@ -30,6 +30,7 @@ use secret_gate_core::client::RemoteGate;
 use secret_gate_core::daemon::{Settings, harden_process, machine_name};
 use secret_gate_core::wire::{AccessRequest, WantedSecret};
 use secret_gate_core::{SecretReference, Use};
+use secret_gate_mcp::{Options, serve_stdio};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -79,6 +80,7 @@ fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
             Some(Command::Get(get)) => use_it::get(ui, get).await.map(|()| Exit::Done),
             Some(Command::Read(read)) => use_it::read(ui, read).await.map(|()| Exit::Done),
             Some(Command::Setup(setup)) => setup.run(ui),
+            Some(Command::Mcp { wait }) => serve_agents(wait).await.map(|()| Exit::Done),
             Some(Command::Daemon(command)) => command.run(ui).await.map(|()| Exit::Done),
             Some(Command::Grants { format }) => daemon::grants(ui, format).await.map(|()| Exit::Done),
             Some(Command::Revoke { id, .. }) => daemon::revoke(ui, id).await.map(|()| Exit::Done),
@@ -256,6 +258,16 @@ fn print(ui: &Ui, values: &render::Values, field: Option<String>, format: Format
 
 /// Logs to standard error where `RUST_LOG` asks for it. Only our own events: those of HTTP libraries could show URLs,
 /// and URLs hold tokens.
+/// Is an MCP server, until the end of input.
+async fn serve_agents(wait: Duration) -> Result<(), Failure> {
+    let served = serve_stdio(Options::default().with_wait(wait)).await;
+    served.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Failure::new(Exit::Failed, format!("{error}{cause}"))
+            .with_hint("agents start this, and talk to it; secret-gate setup tells them to")
+    })
+}
+
 fn start_logging() -> Result<(), Failure> {
     if std::env::var_os("RUST_LOG").is_none_or(|directives| directives.is_empty()) {
         return Ok(());

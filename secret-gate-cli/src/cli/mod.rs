@@ -6,10 +6,12 @@ mod looking;
 mod using;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::demo::Demo;
+use crate::duration;
 use crate::go_flags;
 use crate::setup::{self, Setup};
 
@@ -54,6 +56,12 @@ Exit codes:
   129  hung up, 130 Ctrl-C, 143 terminated; these withdraw the question
   141  whoever reads the output takes no more";
 
+const MCP_EXAMPLES: &str = "\
+Example, in the configuration of an agent that gives up on a call after ten minutes:
+  {\"command\": \"secret-gate\", \"args\": [\"mcp\", \"--wait\", \"9m\"]}
+
+`secret-gate setup` writes such entries.";
+
 /// Ask for a secret, wait until a human has approved, and print it.
 #[derive(Debug, Parser)]
 #[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 120, args_conflicts_with_subcommands = true,
@@ -88,6 +96,13 @@ pub(crate) enum Command {
     /// Tell the coding agents of this machine about Secret Gate, and write the client's configuration
     #[command(after_help = setup::EXAMPLES)]
     Setup(Setup),
+    /// Serve agents over the Model Context Protocol, on standard input and output
+    #[command(after_help = MCP_EXAMPLES)]
+    Mcp {
+        /// How long a call that asks waits for the human before it answers that this is pending; the question stays open
+        #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "45s")]
+        wait: Duration,
+    },
     /// Look after the daemon, which holds what was approved until it ends
     #[command(subcommand, after_help = DAEMON_EXAMPLES)]
     Daemon(DaemonCommand),
