@@ -494,6 +494,21 @@ async fn an_agent_that_takes_no_key_costs_a_warning() {
 }
 
 #[tokio::test]
+async fn an_agent_that_never_answers_costs_a_warning() {
+    let Some(world) = world(approving(1)).await else { return };
+    let socket = world.agent.folder.path().join("silent");
+    let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut command = world.machine.command(env!("CARGO_BIN_EXE_secret-gate"));
+    let run = finish(command.args(ASK).env("SSH_AUTH_SOCK", &socket).spawn().unwrap()).await;
+    assert!(run.code == 0 && run.out.contains("PRIVATE KEY"), "{run:?}");
+    assert!(run.err.contains("warning: deploy-key/private key is not in your ssh-agent yet"), "{run:?}");
+    // it may have it by now
+    let run = world.machine.run(&["revoke", "--all"]).await;
+    assert_eq!((run.code, world.grants().await.len()), (1, 0), "{run:?}");
+    assert!(run.err.contains("may stay in your ssh-agent"), "{run:?}");
+}
+
+#[tokio::test]
 async fn a_locked_agent_costs_a_warning_that_says_how_to_unlock_it() {
     let Some(world) = world(approving(1)).await else { return };
     let askpass = world.agent.folder.path().join("askpass");

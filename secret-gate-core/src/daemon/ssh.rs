@@ -96,8 +96,8 @@ fn key_of<'a>(
     })
 }
 
-/// Whether a field holds a key for ssh, by what is said of it or by how it begins. Keys in other formats may be for something
-/// else.
+/// Whether a field holds a key for ssh, by what is said of it or by how it begins. Keys in other formats may be for
+/// something else.
 pub(super) fn is_key(field: &HoldingField) -> bool {
     field.kind.as_ref() == Some(&FieldKind::ssh_key())
         || ["private_key", "private key"].contains(&field.label.as_str())

@@ -22,8 +22,8 @@ use crate::{Grant, Scope};
 /// How the comments of our keys begin; one that the user added has another one, and is left alone.
 const COMMENT: &str = "secret-gate: ";
 
-/// How long whoever ends an approval waits for agents to forget its keys.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a caller waits for an agent; some ask their user first.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The agents that were given keys. A handle: clones are the same.
 #[derive(Debug, Clone)]
@@ -102,8 +102,8 @@ impl UserAgents {
         Self { inner: Arc::new(Inner { clock, agents: Mutex::default(), stays: Mutex::default() }) }
     }
 
-    /// Adds the keys among what was found to the agent on this socket, for what is left of their approvals; says what did
-    /// not go well. Once under each approval, so that the user may remove one.
+    /// Adds the keys among what was found to the agent on this socket, for what is left of their approvals; says what
+    /// did not go well. Once under each approval, so that the user may remove one.
     pub(super) async fn add(&self, covered: &Covered, socket: &Path) -> Vec<String> {
         let mut notes = Vec::new();
         let guests: Vec<Guest> = covered.found.iter().flat_map(|found| guests(found, &mut notes)).collect();
@@ -119,11 +119,13 @@ impl UserAgents {
         };
         for guest in guests {
             let (title, tasks) = (guest.comment.clone(), self.inner.stay(&guest.grant).tasks);
+            let title = title.strip_prefix(COMMENT).unwrap_or_default();
             // to its end, whoever leaves meanwhile: a key that an agent has is known here
-            let adding = tasks.spawn(Arc::clone(&self.inner).add(place.clone(), guest)).await;
-            if let Ok(Err(error)) = adding {
-                let title = title.strip_prefix(COMMENT).unwrap_or_default();
-                notes.push(format!("{title} was not added to your ssh-agent: {error}"));
+            let adding = tasks.spawn(Arc::clone(&self.inner).add(place.clone(), guest));
+            match tokio::time::timeout(PATIENCE, adding).await {
+                Ok(Ok(Err(error))) => notes.push(format!("{title} was not added to your ssh-agent: {error}")),
+                Err(_) => notes.push(format!("{title} is not in your ssh-agent yet, which does not answer")),
+                Ok(_) => {}
             }
         }
         notes
@@ -148,8 +150,8 @@ impl UserAgents {
         }
         failed.map_or(Ok(()), |problem| {
             let message = format!(
-                "it is forgotten here, but a key may stay in your ssh-agent until its lifetime ends: {problem}; ssh-add -D \
-                 removes all keys"
+                "it is forgotten here, but a key may stay in your ssh-agent until its lifetime ends: {problem}; ssh-add \
+                 -D removes all keys"
             );
             Err(Failure::new(FailureKind::Failed, message))
         })
