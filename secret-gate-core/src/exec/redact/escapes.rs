@@ -19,29 +19,40 @@ pub(super) struct Reading {
 impl Reading {
     /// Reads this output. An escape that its end may have cut in two is left for later, unless nothing comes any more.
     pub(super) fn read(&mut self, output: &[u8], is_end: bool) {
+        if self.bytes.capacity() < output.len() {
+            // growing would leave a copy behind
+            self.bytes = Zeroizing::new(Vec::with_capacity(output.len().next_power_of_two()));
+        }
         self.bytes.clear();
         self.at.clear();
         self.cut_off = None;
         let mut at = 0;
         while let Some((first, rest)) = output.get(at..).and_then(<[u8]>::split_first) {
-            let (resolved, length) = if is_special(*first) {
-                match escape(*first, rest) {
-                    Escape::Is(resolved, length) => (resolved, length),
-                    Escape::CutOff if !is_end => {
-                        self.cut_off = Some(at);
-                        return;
-                    }
-                    Escape::CutOff | Escape::No => (Resolved::Byte(*first), 1),
+            if !is_special(*first) {
+                self.push(*first, at, 1);
+                at += 1;
+                continue;
+            }
+            let (resolved, length) = match escape(*first, rest) {
+                Escape::Is(resolved, length) => (resolved, length),
+                Escape::CutOff if !is_end => {
+                    self.cut_off = Some(at);
+                    return;
                 }
-            } else {
-                (Resolved::Byte(*first), 1)
+                Escape::CutOff | Escape::No => (Resolved::Byte(*first), 1),
             };
-            let mut buffer = [0; 4];
-            for byte in resolved.bytes(&mut buffer).iter().filter(|byte| !is_dropped(**byte)) {
-                self.bytes.push(*byte);
-                self.at.push((to_u32(at), to_u32(at + length)));
+            for byte in resolved.bytes(&mut [0; 4]) {
+                self.push(*byte, at, length);
             }
             at += length;
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8, start: usize, length: usize) {
+        if !is_dropped(byte) {
+            self.bytes.push(byte);
+            self.at.push((to_u32(start), to_u32(start + length)));
         }
     }
 

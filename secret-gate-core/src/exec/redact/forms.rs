@@ -1,6 +1,6 @@
 //! The shapes in which a value can come out of a command.
 
-use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, Encoding, HEXLOWER};
+use data_encoding::{BASE32_NOPAD, BASE32HEX_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, Encoding, HEXLOWER};
 use zeroize::Zeroizing;
 
 use super::escapes::{unescaped, without_dropped};
@@ -83,31 +83,41 @@ impl Forms {
         let bytes = value.as_bytes();
         for encoding in [BASE64_NOPAD, BASE64URL_NOPAD] {
             for skipped in 0..3 {
-                self.add(Lane::Text, aligned(&encoding, 6, skipped, bytes), PIECE.div_ceil(3) * 4);
+                self.add_both_ways(Lane::Text, aligned(&encoding, 6, skipped, bytes), PIECE.div_ceil(3) * 4);
             }
         }
-        for skipped in 0..5 {
-            self.add(Lane::Text, aligned(&BASE32_NOPAD, 5, skipped, bytes), PIECE * 8 / 5);
+        for encoding in [BASE32_NOPAD, BASE32HEX_NOPAD] {
+            for skipped in 0..5 {
+                self.add(Lane::Text, aligned(&encoding, 5, skipped, bytes), PIECE * 8 / 5);
+            }
         }
         let hex = HEXLOWER.encode(bytes);
         for hex in [hex.to_uppercase(), hex] {
             self.add(Lane::Text, hex.clone(), PIECE * 2);
-            self.add(Lane::Digits, hex, PIECE * 2);
+            self.add_both_ways(Lane::Digits, hex, PIECE * 2);
         }
-        // as hexdump prints words of two bytes on most machines, for both ways in which the value can lie in them
-        for from in 0..2 {
-            let pairs = bytes.get(from..).unwrap_or_default().chunks_exact(2);
-            let swap = |pair: &[u8]| HEXLOWER.encode(&pair.iter().rev().copied().collect::<Vec<u8>>());
-            let swapped: String = pairs.map(swap).collect();
-            self.add(Lane::Text, swapped, PIECE * 2);
+        self.add_words(bytes, 2, |word| format!("{word:04x}"));
+        self.add_words(bytes, 2, |word| format!("{word:06o}"));
+        self.add_words(bytes, 4, |word| format!("{word:08x}"));
+        self.add_words(bytes, 8, |word| format!("{word:016x}"));
+        self.add_words(bytes, 1, |byte| format!("x{byte:02x}"));
+        self.add_words(bytes, 1, |byte| format!("0x{byte:02x}"));
+        self.add_words(bytes, 1, |byte| format!("0x{byte:x}"));
+        self.add_words(bytes, 1, |byte| format!("{byte:03o}"));
+        self.add_words(bytes, 1, |byte| byte.to_string());
+        self.add_words(bytes, 1, |byte| format!("{byte:08b}"));
+    }
+
+    /// Numbers that stand for so many bytes each, the lowest one first, as most machines have them; for each way in which
+    /// the value can lie in them.
+    fn add_words(&mut self, bytes: &[u8], size: usize, write: impl Fn(u64) -> String) {
+        let number = |word: &[u8]| word.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        for from in 0..size {
+            let words: Vec<String> =
+                bytes.get(from..).unwrap_or_default().chunks_exact(size).map(|word| write(number(word))).collect();
+            let shortest = words.iter().map(String::len).min().unwrap_or_default();
+            self.add(Lane::Digits, words.concat(), PIECE.div_ceil(size) * shortest);
         }
-        let each = |write: fn(u8) -> String| bytes.iter().map(|byte| write(*byte)).collect::<String>();
-        self.add(Lane::Digits, each(|byte| format!("x{byte:02x}")), PIECE * 3);
-        self.add(Lane::Digits, each(|byte| format!("0x{byte:02x}")), PIECE * 4);
-        self.add(Lane::Digits, each(|byte| format!("0x{byte:x}")), PIECE * 4);
-        self.add(Lane::Digits, each(|byte| format!("{byte:03o}")), PIECE * 3);
-        self.add(Lane::Digits, each(|byte| format!("{byte}")), PIECE * 2);
-        self.add(Lane::Digits, each(|byte| format!("{byte:08b}")), PIECE * 8);
     }
 
     /// What small tools make of the text.
@@ -116,6 +126,12 @@ impl Forms {
         self.add(Lane::Text, squeezed(&text.to_uppercase()), PIECE);
         self.add(Lane::Text, squeezed(&text.to_lowercase()), PIECE);
         self.add(Lane::Text, squeezed(&text.chars().map(rot13).collect::<String>()), PIECE);
+    }
+
+    /// And from behind, as `rev` writes it.
+    fn add_both_ways(&mut self, lane: Lane, text: String, piece: usize) {
+        self.add(lane, text.chars().rev().collect::<String>(), piece);
+        self.add(lane, text, piece);
     }
 
     fn add(&mut self, lane: Lane, text: impl Into<Vec<u8>>, piece: usize) {

@@ -7,7 +7,7 @@ use zeroize::{DefaultIsZeroes, Zeroizing};
 /// Spreads what differs anywhere over the highest bits: the golden ratio in 64 bits.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Whether a run may be one of those that were put in: no is certain, yes is wrong about once in sixteen times.
+/// Whether a run may be one of those that were put in: no is certain, yes is wrong once in sixteen times at most, about.
 #[derive(Debug)]
 pub(super) struct Filter {
     words: Zeroizing<Vec<u64>>,
@@ -17,7 +17,7 @@ pub(super) struct Filter {
 impl Filter {
     /// Takes about so many runs.
     pub(super) fn for_about(count: usize) -> Self {
-        let bits = (count * 16).next_power_of_two().max(1 << 12);
+        let bits = (count * 16).next_power_of_two().max(1 << 15);
         Self { words: Zeroizing::new(vec![0; bits / 64]), shift: 64 - bits.trailing_zeros() }
     }
 
