@@ -13,7 +13,7 @@ use crate::stop::{Limit, Stop};
 use crate::ui::Ui;
 
 /// What to say where a question may stand whose token is not known.
-const MAY_BE_OPEN: &str = "a question may be open on the phone until it expires; deny it there";
+pub(crate) const MAY_BE_OPEN: &str = "a question may be open on the phone until it expires; deny it there";
 
 /// How long to wait before an approved secret is fetched again that the server could not read.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);

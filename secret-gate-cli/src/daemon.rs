@@ -1,20 +1,28 @@
 //! The daemon: being it, starting it, calling it.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
 
 use secret_gate_core::daemon::{
-    Answer, Answers, Config, ConnectError, Event, Granted, Inject, SocketPath, Status, Verb, Way, Wish, call,
-    call_with, connect_or_start, serve_here,
+    self as protocol, Answer, Answers, Config, ConnectError, Event, FailureKind, Granted, Inject, SocketPath, Status,
+    Verb, Way, Wish, call_or_start, connect_or_start, serve_here,
 };
 use secret_gate_core::wire::GrantInfo;
 use secret_gate_core::{Scope, Use};
 
+use crate::ask::MAY_BE_OPEN;
 use crate::cli::{DaemonCommand, Format};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::Values;
 use crate::stop::{Limit, Stop};
 use crate::ui::{Ui, visible};
+
+/// How long the daemon may take to answer where it asks nobody.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long it may take where it tells servers.
+const SERVERS_PATIENCE: Duration = Duration::from_secs(90);
 
 impl DaemonCommand {
     /// Does it.
@@ -41,12 +49,12 @@ impl DaemonCommand {
 
 async fn status(ui: &Ui) -> Result<(), Failure> {
     let Some(stream) = running().await? else { return ui.tell("Daemon: not running") };
-    let Event::Status(Status { pid, version, uptime_seconds, entry_count, socket_path, memory_locked }) =
+    let Event::Status(Status { pid, version, uptime_seconds, entry_count, socket_path, memory_locked, .. }) =
         ask(stream, Verb::Status).await?
     else {
         return Err(odd());
     };
-    let uptime = humantime::format_duration(std::time::Duration::from_secs(uptime_seconds));
+    let uptime = humantime::format_duration(Duration::from_secs(uptime_seconds));
     ui.tell(&format!(
         "Daemon: running\nPID: {pid}\nVersion: {}\nUptime: {uptime}\nCached secrets: {entry_count}\nSocket: {}\nMemory \
          locked: {}",
@@ -107,8 +115,8 @@ pub(crate) async fn revoke(ui: &Ui, id: Option<String>) -> Result<(), Failure> {
 pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values, Failure> {
     let mut stop = Stop::new()?;
     let name = wish.secrets.first().map(|wanted| visible(&wanted.secret_name)).unwrap_or_default();
-    let mut answers = call(connect_or_start().await?, Verb::Reveal(wish)).await.map_err(broken)?;
-    match decided(ui, &name, &mut answers, limit, &mut stop).await? {
+    let answers = placed(Verb::Reveal(wish), None, limit, &mut stop).await?;
+    match decided(ui, &name, answers, limit, &mut stop).await?.0 {
         Event::Revealed { granted, values } => {
             warn(ui, &granted);
             values.into_iter().next().ok_or_else(odd)
@@ -125,8 +133,8 @@ pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Resul
     let is_value = |inject: &Inject| matches!(inject.into, Way::Stdin);
     let has_value = matches!(&verb, Verb::Exec(exec) if exec.inject.iter().any(is_value));
     let stdin = (!has_value).then(|| stdin.as_fd());
-    let mut answers = call_with(connect_or_start().await?, verb, stdin).await.map_err(broken)?;
-    let Event::Started = decided(ui, &name, &mut answers, limit, &mut stop).await? else { return Err(odd()) };
+    let answers = placed(verb, stdin, limit, &mut stop).await?;
+    let (Event::Started, mut answers) = decided(ui, &name, answers, limit, &mut stop).await? else { return Err(odd()) };
     loop {
         let answer = tokio::select! {
             answer = answers.next() => answer.map_err(broken)?,
@@ -153,15 +161,28 @@ pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Resul
     }
 }
 
+/// Makes a call, to a daemon that is started where none runs.
+async fn placed(verb: Verb, stdin: Option<BorrowedFd<'_>>, limit: &Limit, stop: &mut Stop) -> Result<Answers, Failure> {
+    tokio::select! {
+        answers = call_or_start(verb, stdin) => Ok(answers?),
+        stopped = stop.signal_or(limit) => Err(stopped),
+    }
+}
+
 /// What the daemon says once it is decided, after showing what it waits for.
-async fn decided(ui: &Ui, name: &str, answers: &mut Answers, limit: &Limit, stop: &mut Stop) -> Result<Event, Failure> {
+async fn decided(
+    ui: &Ui,
+    name: &str,
+    mut answers: Answers,
+    limit: &Limit,
+    stop: &mut Stop,
+) -> Result<(Event, Answers), Failure> {
     let mut waiting_for: Option<String> = None;
     loop {
         let next = async {
             tokio::select! {
-                answer = event(answers) => answer,
-                // leaving takes the question back
-                stopped = stop.signal_or(limit) => Err(stopped),
+                answer = event(&mut answers) => answer.map(Ok),
+                stopped = stop.signal_or(limit) => Ok(Err(stopped)),
             }
         };
         let heard = match &waiting_for {
@@ -169,12 +190,29 @@ async fn decided(ui: &Ui, name: &str, answers: &mut Answers, limit: &Limit, stop
             None => next.await?,
         };
         waiting_for = match heard {
-            Event::Asked { request_id, .. } if request_id.is_empty() => Some(format!("the approval of {name}")),
-            Event::Asked { request_id, .. } => {
+            Err(stopped) => {
+                leave(ui, answers, stop).await;
+                return Err(stopped);
+            }
+            Ok(Event::Asked { request_id, .. }) if request_id.is_empty() => Some(format!("the approval of {name}")),
+            Ok(Event::Asked { request_id, .. }) => {
                 Some(format!("the approval of {name} (request {})", visible(&request_id)))
             }
-            decided => return Ok(decided),
+            Ok(decided) => return Ok((decided, answers)),
         };
+    }
+}
+
+/// Takes the question back, for as long as the user has patience, and tells where that can't be done.
+async fn leave(ui: &Ui, answers: Answers, stop: &mut Stop) {
+    let left = tokio::select! {
+        left = answers.leave() => left,
+        _ = stop.signal() => None,
+    };
+    match left {
+        Some(failure) if failure.kind != FailureKind::NotWithdrawn => {}
+        Some(failure) => ui.warning(&visible(&failure.message)),
+        None => ui.warning(MAY_BE_OPEN),
     }
 }
 
@@ -238,9 +276,15 @@ async fn serve() -> Result<(), Failure> {
     served.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }
 
+/// Asks something that no human is waited for.
 async fn ask(stream: tokio::net::UnixStream, verb: Verb) -> Result<Event, Failure> {
-    let mut answers = call(stream, verb).await.map_err(broken)?;
-    event(&mut answers).await
+    // an approval is taken back at the server
+    let patience = if matches!(verb, Verb::Revoke { .. }) { SERVERS_PATIENCE } else { PATIENCE };
+    match protocol::ask(stream, verb, patience).await {
+        Ok(Event::Failed(failure)) => Err(failure.into()),
+        Err(ConnectError::NotRunning) => Err(ended()),
+        event => Ok(event?),
+    }
 }
 
 /// The next event; a failure as one.

@@ -122,6 +122,7 @@ impl From<daemon::Failure> for Failure {
             FailureKind::Protocol => {
                 (Exit::Unreachable, Some("run secret-gate daemon stop, so that a new one starts".to_owned()))
             }
+            FailureKind::Stopping => (Exit::Unreachable, Some("try again; a new one starts".to_owned())),
             _ => (Exit::Failed, None),
         };
         Self { what: message, hint, exit }

@@ -134,7 +134,7 @@ async fn answer(ui: &Ui, flags: Flags) -> Result<(), Failure> {
             if no_cache {
                 return here(ui, &settings, wanted, poll_interval, &limit).await;
             }
-            match daemon::start().await {
+            match limit.bound_for("the daemon", daemon::start()).await {
                 Ok(()) => through_daemon(ui, &settings, wanted, poll_interval, &limit).await,
                 Err(failure) => {
                     ui.warning(&format!("nothing is kept, since there is no daemon: {}", failure.what));
@@ -215,7 +215,7 @@ async fn through_daemon(
     wish.intended_use = Use::reveal();
     (wish.intended_use.exec, wish.intended_use.ssh) = (Use::any_command().exec, Use::any_host().ssh);
     wish.reason = wanted.reason.clone();
-    let values = match daemon::held(ui, &wish).await? {
+    let values = match limit.bound_for("the daemon", daemon::held(ui, &wish)).await? {
         Some(values) => values,
         None => {
             if wanted.field.is_some() {

@@ -24,9 +24,18 @@ impl Limit {
 
     /// Does `work`, which puts no question, until the time is up.
     pub(crate) async fn bound<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.bound_for("the server", work).await
+    }
+
+    /// The same for what somebody else than the server does.
+    pub(crate) async fn bound_for<T>(
+        &self,
+        who: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         tokio::select! {
             outcome = work => outcome,
-            () = self.over() => Err(Failure::new(Exit::Expired, format!("the server gave no answer within {self}"))
+            () = self.over() => Err(Failure::new(Exit::Expired, format!("{who} gave no answer within {self}"))
                 .with_hint("try again, or wait longer with --timeout")),
         }
     }

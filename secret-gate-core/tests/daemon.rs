@@ -173,8 +173,8 @@ async fn what_is_no_call_gets_an_answer_or_an_end() {
         tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end").ok();
         assert!(String::from_utf8_lossy(&answer).contains("does not begin as a call does"), "{opening:?}");
     }
-    let older = say(&place, &frame("{\"protocol\":99,\"verb\":\"status\"}")).await;
-    assert!(older.contains("the daemon speaks protocol 1, this program 99"), "{older}");
+    let other = say(&place, &frame("{\"protocol\":99,\"verb\":\"grants\"}")).await;
+    assert!(other.contains("the daemon speaks protocol 1, this program 99"), "{other}");
     // half a frame, and nothing for ever: the daemon does not wait for ever, and serves others meanwhile
     let mut stalled = place.connect().await.unwrap();
     stalled.write_all(b"\0\0\0").await.unwrap();
@@ -197,4 +197,51 @@ async fn left_alone_it_ends_and_removes_its_socket() {
     drop(held);
     let left = running.ended().await;
     assert!(left.iter().all(|path| path.ends_with("secret-gate.lock")), "{left:?}");
+}
+
+#[tokio::test]
+async fn another_version_can_see_and_replace_it() {
+    let running = Running::start();
+    let status = say(&running.place(), &frame("{\"protocol\":99,\"verb\":\"status\",\"more\":[1]}")).await;
+    assert!(status.contains("\"event\":\"status\"") && status.contains("\"calls\":0"), "{status}");
+    let stop = say(&running.place(), &frame("{\"protocol\":0,\"verb\":\"stop\"}")).await;
+    assert!(stop.contains("\"event\":\"done\""), "{stop}");
+    running.ended().await;
+}
+
+#[tokio::test]
+async fn without_its_socket_it_ends_and_leaves_what_has_its_place() {
+    let removed = Running::start();
+    std::fs::remove_file(removed.place().as_path()).unwrap();
+    removed.ended().await;
+
+    let replaced = Running::start();
+    let path = replaced.place();
+    std::fs::remove_file(path.as_path()).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(path.as_path()).unwrap();
+    let left = replaced.ended().await;
+    assert!(left.iter().any(|left| left == path.as_path()), "{left:?}");
+    drop(other);
+}
+
+#[tokio::test]
+async fn one_that_says_nothing_is_not_waited_for() {
+    let folder = private_folder();
+    let place = place(folder.path());
+    let silent = std::os::unix::net::UnixListener::bind(place.as_path()).unwrap();
+    let stream = place.connect().await.unwrap();
+    let error = secret_gate_core::daemon::ask(stream, Verb::Status, Duration::from_millis(100)).await.unwrap_err();
+    let says = format!("(process {}) does not answer", std::process::id());
+    assert!(matches!(error, ConnectError::Silent { .. }) && error.to_string().contains(&says), "{error}");
+    // nor one that is full
+    let mut waiting = Vec::new();
+    let full = loop {
+        match place.connect().await {
+            Ok(stream) => waiting.push(stream),
+            Err(error) => break error,
+        }
+        assert!(waiting.len() < 100_000);
+    };
+    assert!(matches!(full, ConnectError::Silent { .. }), "{full}");
+    drop(silent);
 }

@@ -23,6 +23,9 @@ use crate::{FieldKind, Grant, SecretReference, SecretValue, Use};
 /// How long to wait before an approved secret is fetched again that the server could not read.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long who leaves is kept to be told whether the question could be taken back.
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
+
 /// How long a server that does not say so is taken to mean an approval to last.
 const DEFAULT_KEEP: Duration = Duration::from_secs(60 * 60);
 
@@ -41,6 +44,9 @@ pub(super) struct Asking {
 pub(super) trait Caller: Send + Sync {
     /// Tells them how it goes on.
     async fn hear(&self, event: &Event);
+
+    /// Cancelled when they have left: nobody waits for the answer any more, but for how it ended.
+    fn left(&self) -> &CancellationToken;
 }
 
 /// A question that is open. When the last caller who waits for it drops it, it is withdrawn.
@@ -144,7 +150,12 @@ impl Asking {
                 State::Granted(holding) => return Ok(holding),
                 State::Failed(failure) => return Err(failure),
             }
-            if state.changed().await.is_err() {
+            let changed = tokio::select! {
+                biased;
+                () = caller.left().cancelled() => return Err(leave(question, state).await),
+                changed = state.changed() => changed,
+            };
+            if changed.is_err() {
                 return Err(Failure::new(FailureKind::Failed, "the question was dropped"));
             }
         }
@@ -163,13 +174,14 @@ impl Asking {
         let (sender, state) = watch::channel(State::Asking);
         let withdrawn = CancellationToken::new();
         let question = Arc::new(Question { state, _withdrawn_when_dropped: withdrawn.clone().drop_guard() });
-        questions.insert(key.clone(), Arc::downgrade(&question));
+        let this = Arc::downgrade(&question);
+        questions.insert(key.clone(), Weak::clone(&this));
         drop(questions);
         let asking = Arc::clone(self);
         self.tasks.spawn(async move {
             let ended = asking.run(&gate, &wish, &sender, &withdrawn).await;
-            // nobody joins a question that has ended
-            lock(&asking.questions).remove(&key);
+            // nobody joins a question that has ended; another one may have its place by now
+            lock(&asking.questions).retain(|other, question| *other != key || !Weak::ptr_eq(question, &this));
             sender.send_replace(ended.map_or_else(State::Failed, State::Granted));
         });
         Ok(question)
@@ -183,10 +195,18 @@ impl Asking {
         withdrawn: &CancellationToken,
     ) -> Result<Arc<Holding>, Failure> {
         // to its end, whoever leaves meanwhile: only its token can withdraw it
-        let asked = gate.request(&question_of(wish)).await.map_err(failure)?;
+        let asked = match gate.request(&question_of(wish)).await {
+            Err(ClientError::Interrupted { .. } | ClientError::Protocol { .. }) if withdrawn.is_cancelled() => {
+                return Err(not_withdrawn(""));
+            }
+            asked => asked.map_err(failure)?,
+        };
         let outcome = tokio::select! {
             outcome = self.redeem(gate, wish, &asked, state) => outcome,
-            () = withdrawn.cancelled() => Err(Failure::new(FailureKind::Expired, "nobody waits for the approval any more")),
+            () = withdrawn.cancelled() => return Err(match gate.withdraw(&asked.token).await {
+                Ok(true) => Failure::new(FailureKind::Withdrawn, "the question was withdrawn"),
+                _ => not_withdrawn(&asked.request_id),
+            }),
         };
         if outcome.is_err() {
             // beside the answer: a server that is away does not hold it up
@@ -218,6 +238,39 @@ impl Asking {
         };
         Ok(self.holdings.put(holding(wish, gate, asked, answer)?))
     }
+}
+
+/// Goes away from a question, and says whether it is taken back by that.
+async fn leave(question: Arc<Question>, mut state: watch::Receiver<State>) -> Failure {
+    if Arc::into_inner(question).is_none() {
+        return Failure::new(FailureKind::Withdrawn, "others wait for the question, so it stays open");
+    }
+    let mut request_id = String::new();
+    let ended = async {
+        loop {
+            match state.borrow_and_update().clone() {
+                State::Failed(failure) => return Some(failure),
+                State::Granted(_) => return None,
+                State::Asked { request_id: id, .. } => request_id = id,
+                State::Asking => {}
+            }
+            state.changed().await.ok()?;
+        }
+    };
+    match tokio::time::timeout(FAREWELL, ended).await {
+        Err(_) => not_withdrawn(&request_id),
+        Ok(Some(failure)) if failure.kind == FailureKind::NotWithdrawn => failure,
+        Ok(_) => Failure::new(FailureKind::Withdrawn, "no question is open"),
+    }
+}
+
+fn not_withdrawn(request_id: &str) -> Failure {
+    let message = if request_id.is_empty() {
+        "a question may be open on the phone until it expires; deny it there".to_owned()
+    } else {
+        format!("the question {request_id} could not be withdrawn; deny it on the phone, or let it expire")
+    };
+    Failure::new(FailureKind::NotWithdrawn, message)
 }
 
 /// What an approval counts for: this server, and whoever asked it.

@@ -14,6 +14,8 @@ use crate::{SecretValue, Use};
 /// The version of the protocol; both ends must speak the same one.
 pub const PROTOCOL: u32 = 1;
 
+// `status` and `stop` are understood, and answered, in every version: see `client`
+
 /// One call.
 #[derive(Debug, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "mirrors the protocol")]
@@ -43,6 +45,10 @@ pub enum Verb {
     /// Hand the values over, under an approval that allows it.
     Reveal(Wish),
     /// Run a command with the values.
+    ///
+    /// It goes on when its approval merely ends, by its time or since it was for one use: what was begun in time is done.
+    /// When the approval is taken back ([`Verb::Revoke`], or the server's word), when all is forgotten ([`Verb::Flush`],
+    /// [`Verb::Stop`]) and when the caller leaves, it is killed. The same holds for [`Verb::Ssh`].
     Exec(Exec),
     /// Log in somewhere with a key.
     Ssh(Ssh),
@@ -325,6 +331,9 @@ pub struct Status {
     pub socket_path: String,
     /// Whether the values are kept out of swap.
     pub memory_locked: bool,
+    /// How many other calls are under way, such as commands that run and questions that are open.
+    #[serde(default)]
+    pub calls: usize,
 }
 
 /// Why something can't be done.
@@ -372,6 +381,12 @@ pub enum FailureKind {
     Invalid,
     /// No grant of that id.
     UnknownGrant,
+    /// The daemon ends, and has not begun with it; another one can be started.
+    Stopping,
+    /// The caller left, and the question, if one was open, is taken back or goes on for others.
+    Withdrawn,
+    /// The caller left, and a question may still be open that nobody waits for.
+    NotWithdrawn,
     /// Anything else.
     Failed,
 }

@@ -25,7 +25,7 @@ pub use call::{
     Call, Event, Exec, Failure, FailureKind, Granted, Held, HeldItem, Inject, Key, OsText, PROTOCOL, Ssh, Status, Verb,
     Way, Wish,
 };
-pub use client::{Answer, Answers, ConnectError, call, call_with};
+pub use client::{Answer, Answers, ConnectError, ask, call, call_or_start, call_with};
 pub use config::Config;
 pub use harden::harden_process;
 pub use paths::{PlaceError, SocketPath};

@@ -62,6 +62,7 @@ pub(super) async fn run(
         })?;
         command = command.stdin(stdin);
     }
+    client.begin()?;
     covered.spend()?;
     client.hear(&Event::Started).await;
     let cancel = async { drop(select_all(revoked).await) };

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::ask::{Asking, Caller, Covered, name_of};
+use super::ask::{Asking, Caller, Covered, FAREWELL, name_of};
 use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
 use super::frame::{Frame, Kind, opened, send, send_message};
 use super::holdings::{Found, Holding, Holdings, NoSeed};
@@ -32,6 +33,9 @@ use crate::{SecretValue, Use};
 
 /// How long a client may take to say what it wants.
 const CALL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the daemon looks whether its socket is still there.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 
 /// How many calls can be under way at once.
 const MAX_CALLS: usize = 256;
@@ -66,6 +70,17 @@ pub enum DaemonError {
     /// Another daemon serves here.
     #[error("a daemon is running")]
     IsRunning,
+    /// Another process holds the place and does not listen there.
+    #[error("process {holder} holds {lock}, but does not listen beside it; end it with: kill {holder}")]
+    Stuck {
+        /// The file that it has locked.
+        lock: PathBuf,
+        /// Its number, as it wrote into that file.
+        holder: String,
+    },
+    /// The standard streams can't be closed.
+    #[error("the daemon can't close its standard streams")]
+    Streams(#[source] io::Error),
     /// There is no place for its socket.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -97,10 +112,24 @@ struct Place {
     _lock: File,
 }
 
+impl Place {
+    fn is_ours(&self) -> bool {
+        identity(self.path.as_path()).is_ok_and(|there| there == self.socket)
+    }
+
+    /// Returns when our socket is there no more.
+    async fn lost(&self) {
+        let mut ticks = tokio::time::interval(LOOK_AFTER);
+        while self.is_ours() {
+            ticks.tick().await;
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         // the lock's file stays, since others may wait for it
-        if identity(self.path.as_path()).is_ok_and(|there| there == self.socket) {
+        if self.is_ours() {
             fs::remove_file(self.path.as_path()).ok();
         }
     }
@@ -129,6 +158,9 @@ impl Daemon {
         let listener = UnixListener::bind(path.as_path()).map_err(failed)?;
         fs::set_permissions(path.as_path(), fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let socket = identity(path.as_path()).map_err(failed)?;
+        // for whoever finds the lock held and nobody listening
+        let written = lock.set_len(0).and_then(|()| writeln!(&lock, "{}", std::process::id()));
+        written.map_err(failed)?;
         Ok(Self { listener, place: Place { path, socket, _lock: lock }, options })
     }
 
@@ -154,6 +186,7 @@ impl Daemon {
             () = app.accept(&listener, &tasks) => {}
             () = app.idle(options.idle_timeout) => tracing::debug!("nothing to hold and nothing to do"),
             () = app.stopping.cancelled() => {}
+            () = place.lost() => tracing::warn!("the socket was removed or replaced; nobody can call any more"),
             () = stop => {}
         }
         app.stopping.cancel();
@@ -239,7 +272,7 @@ impl App {
         let refused = check_caller(&stream).err();
         let opening = if refused.is_none() { heard(opened(&stream)).await } else { None };
         let (mut reader, writer) = stream.into_split();
-        let mut client = Client { writer: Mutex::new(writer), stdin: Mutex::default() };
+        let mut client = Client::new(writer);
         if let Some(refused) = refused {
             tracing::warn!(error = %refused, "a call was refused");
             client.send(&Event::Failed(Failure::new(FailureKind::Invalid, refused.to_string()))).await.ok();
@@ -261,9 +294,11 @@ impl App {
                 // an answer that is there is given, even where the client has said all it will ever say
                 biased;
                 answer = self.answer(verb, &client) => answer,
-                () = closed(&mut reader) => return,
-                () = self.stopping.cancelled() => Err(Failure::new(FailureKind::Failed, "the daemon is stopping")),
+                () = client.gone(&mut reader) => return,
+                () = self.stopping.cancelled() => Err(Failure::new(FailureKind::Stopping, "the daemon is stopping")),
             },
+            // a client of another version can see what runs here, and replace it
+            Ok(Call { verb: verb @ (Verb::Status | Verb::Stop), .. }) => self.answer(verb, &client).await,
             Ok(Call { protocol, .. }) => {
                 let message = format!("the daemon speaks protocol {PROTOCOL}, this program {protocol}");
                 Err(Failure::new(FailureKind::Protocol, message))
@@ -283,6 +318,7 @@ impl App {
                 let labels = wish.secrets.iter().map(|wanted| name_of(wanted).fields);
                 let values = covered.found.iter().zip(labels).map(|(found, labels)| values(found, &labels));
                 let values = values.collect::<Result<_, _>>()?;
+                client.begin()?;
                 covered.spend()?;
                 Ok(Event::Revealed { granted: Covered::describe(&covered), values })
             }
@@ -348,6 +384,7 @@ impl App {
             entry_count: *self.holdings.count().borrow(),
             socket_path: self.socket_path.clone(),
             memory_locked: SecretValue::copy_of("probe").is_locked(),
+            calls: self.calls.borrow().saturating_sub(1),
         }
     }
 }
@@ -387,9 +424,40 @@ pub(super) struct Client {
     writer: Mutex<OwnedWriteHalf>,
     /// What a command reads from.
     stdin: Mutex<Option<OwnedFd>>,
+    left: CancellationToken,
+    /// Whether the values are in use.
+    has_begun: AtomicBool,
 }
 
 impl Client {
+    fn new(writer: OwnedWriteHalf) -> Self {
+        Self {
+            writer: Mutex::new(writer),
+            stdin: Mutex::default(),
+            left: CancellationToken::new(),
+            has_begun: AtomicBool::new(false),
+        }
+    }
+
+    /// To be called right before values are used.
+    pub(super) fn begin(&self) -> Result<(), Failure> {
+        self.has_begun.store(true, Ordering::Relaxed);
+        if self.left.is_cancelled() {
+            return Err(Failure::new(FailureKind::Withdrawn, "whoever wanted it has left"));
+        }
+        Ok(())
+    }
+
+    /// Returns when the client has gone, and what it began must end; one that says more than its call has as well. One whose
+    /// question is open, and who still listens, is told first whether that is taken back.
+    async fn gone(&self, reader: &mut OwnedReadHalf) {
+        reader.read_u8().await.ok();
+        self.left.cancel();
+        if !self.has_begun.load(Ordering::Relaxed) {
+            tokio::time::sleep(FAREWELL + Duration::from_secs(1)).await;
+        }
+    }
+
     /// What a command is to read from; once.
     pub(super) async fn take_stdin(&self) -> Option<OwnedFd> {
         self.stdin.lock().await.take()
@@ -417,14 +485,13 @@ impl Caller for Client {
     async fn hear(&self, event: &Event) {
         self.send(event).await.ok();
     }
+
+    fn left(&self) -> &CancellationToken {
+        &self.left
+    }
 }
 
 /// What a client says in time; `None` for one that has gone, or says nothing.
 async fn heard<T>(saying: impl Future<Output = io::Result<Option<T>>>) -> Option<io::Result<T>> {
     tokio::time::timeout(CALL_PATIENCE, saying).await.ok().and_then(Result::transpose)
-}
-
-/// Returns when the client has gone; one that says more than its call has as well.
-async fn closed(reader: &mut OwnedReadHalf) {
-    reader.read_u8().await.ok();
 }
