@@ -8,6 +8,7 @@ mod carried;
 mod cli;
 mod daemon;
 mod demo;
+mod doctor;
 mod duration;
 mod env_file;
 mod exit;
@@ -72,6 +73,7 @@ fn run(ui: &Ui, cli: Cli) -> Result<Exit, Failure> {
             Some(Command::Demo(demo)) => demo.run(*ui).await,
             Some(Command::Search(search)) => searched(ui, search).await.map(|()| Exit::Done),
             Some(Command::Fields(fields)) => listed(ui, fields).await.map(|()| Exit::Done),
+            Some(Command::Doctor(doctor)) => doctor::run(ui, doctor).await,
             Some(Command::Completions { shell }) => manual::completions(ui, shell).map(|()| Exit::Done),
             Some(Command::Man { of }) => manual::page(ui, of.as_deref()).map(|()| Exit::Done),
             Some(Command::Exec(exec)) => use_it::exec(ui, exec).await,

@@ -16,8 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-const RED: &str = "\x1b[1;31m";
-const YELLOW: &str = "\x1b[1;33m";
+pub(crate) const RED: &str = "\x1b[1;31m";
+pub(crate) const GREEN: &str = "\x1b[1;32m";
+pub(crate) const YELLOW: &str = "\x1b[1;33m";
 const CYAN: &str = "\x1b[1;36m";
 pub(crate) const BOLD: &str = "\x1b[1m";
 pub(crate) const DIM: &str = "\x1b[2m";

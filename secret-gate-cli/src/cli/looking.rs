@@ -1,4 +1,4 @@
-//! The subcommands that ask nobody: `search`, `fields`.
+//! The subcommands that ask nobody: `search`, `fields`, `doctor`.
 
 use clap::Args;
 
@@ -40,6 +40,18 @@ pub(crate) struct Fields {
     pub(crate) server: Option<String>,
 }
 
+/// What to check.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub(crate) struct Doctor {
+    /// URL of the secret-gate server
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// How to print what was found
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Plain)]
+    pub(crate) format: Format,
+}
+
 const SEARCH_EXAMPLES: &str = "\
 Examples:
   secret-gate search database
@@ -51,3 +63,11 @@ const FIELDS_EXAMPLES: &str = "\
 Examples:
   secret-gate fields --secret database
   secret-gate fields --secret database --vault Infrastructure --format json";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  secret-gate doctor
+  secret-gate doctor --format json
+
+Nobody is asked, and no value is read. Each check takes 5 seconds at most. \
+Exit code: 0, or 1 where something has to be done.";

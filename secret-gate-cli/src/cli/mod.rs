@@ -16,7 +16,7 @@ use crate::go_flags;
 use crate::setup::{self, Setup};
 
 pub(crate) use self::flags::Flags;
-pub(crate) use self::looking::{Fields, Search};
+pub(crate) use self::looking::{Doctor, Fields, Search};
 pub(crate) use self::using::{Asking, Exec, Get, Read, Run, Ssh};
 
 // Paragraphs are one line each, which clap wraps to the terminal; lines of tables fit into 80 columns.
@@ -123,6 +123,8 @@ pub(crate) enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Check what asking and using a secret needs, and say what to do where something is missing
+    Doctor(Doctor),
     /// Print a script that completes command lines
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {

@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     fn error(status: u16, body: &str, about: About) -> ClientError {
-        let answer = Answer { status, retry_after: None, body: body.as_bytes().to_vec().into() };
+        let answer = Answer { status, retry_after: None, date: None, body: body.as_bytes().to_vec().into() };
         from_answer(&answer, about, Some("t0ken"))
     }
 

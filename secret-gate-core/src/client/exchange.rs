@@ -1,8 +1,8 @@
 //! One HTTP call: sent, sent again where that is safe, and its answer read up to a limit.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AGE, DATE, RETRY_AFTER};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -30,6 +30,8 @@ pub(super) enum Repeat {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
+    /// The server's clock; none of an answer that a cache kept.
+    pub(super) date: Option<SystemTime>,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
@@ -81,6 +83,8 @@ async fn once(server: &ServerUrl, call: reqwest::RequestBuilder) -> Result<Answe
     let mut response = call.send().await.map_err(|error| failed(server, error))?;
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let date = response.headers().get(DATE).filter(|_| !response.headers().contains_key(AGE));
+    let date = date.and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(MAX_ANSWER);
     let mut body = Zeroizing::new(Vec::with_capacity(announced.min(MAX_ANSWER)));
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(server, error))? {
@@ -89,7 +93,7 @@ async fn once(server: &ServerUrl, call: reqwest::RequestBuilder) -> Result<Answe
         }
         http::move_into(&mut body, chunk);
     }
-    Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body })
+    Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), date, body })
 }
 
 /// The failure without its URL, which holds the token.

@@ -2,6 +2,7 @@
 
 mod error;
 mod exchange;
+mod health;
 mod idempotency;
 mod url;
 
@@ -22,6 +23,7 @@ use crate::wire::{
 use crate::{SecretValue, http};
 
 pub use self::error::ClientError;
+pub use self::health::{Health, Readiness};
 pub use self::url::{ServerUrl, ServerUrlError};
 
 /// How long a server is asked to hold its answer while nobody has decided.
