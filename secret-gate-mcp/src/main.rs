@@ -25,6 +25,9 @@ struct Cli {
     /// How long request_secret waits for the human before it answers "pending" [default: 45s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
+    /// How long a question stays open whose call was cancelled, in case the call is made again [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    grace: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,8 +70,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         if is_daemon {
             return be_daemon().await;
         }
-        let options = Options::default();
-        let options = cli.wait.map_or(options.clone(), |wait| options.with_wait(wait));
+        let mut options = Options::default();
+        options.wait = cli.wait.unwrap_or(options.wait);
+        options.grace = cli.grace.unwrap_or(options.grace);
         Ok(serve_stdio(options).await?)
     });
     // a read of standard input that is pending must not hold up the end

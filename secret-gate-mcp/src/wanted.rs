@@ -240,7 +240,8 @@ pub(crate) async fn key_field(gate: &RemoteGate, named: &Named) -> Result<Option
         Ok(Err(error)) if !error.is_transient() => return Err(error.into()),
         _ => return Ok(None),
     };
-    match key_among(&known.fields) {
+    let only = || known.fields.first().filter(|_| known.fields.len() == 1).map(|field| field.label.clone());
+    match key_among(&known.fields).or_else(only) {
         Some(label) => Ok(Some(label)),
         None => {
             let labels: Vec<_> = known.fields.iter().map(|field| field.label.as_str()).collect();
@@ -253,12 +254,11 @@ pub(crate) async fn key_field(gate: &RemoteGate, named: &Named) -> Result<Option
     }
 }
 
-/// The label of the field that is an SSH key, or of the only field.
+/// The label of the field that is an SSH key.
 pub(crate) fn key_among(fields: &[FieldInfo]) -> Option<String> {
     let is_key =
         |field: &&FieldInfo| field.kind == "SSHKEY" || ["private_key", "private key"].contains(&field.label.as_str());
-    let found = fields.iter().find(is_key).or_else(|| fields.first().filter(|_| fields.len() == 1));
-    found.map(|field| field.label.clone())
+    fields.iter().find(is_key).map(|field| field.label.clone())
 }
 
 /// An argument that is there and says something: models send empty texts for what they leave out.
