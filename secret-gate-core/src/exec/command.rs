@@ -23,6 +23,7 @@ pub struct Command {
     pub(super) timeout: Option<Duration>,
     pub(super) output_limit: Option<u64>,
     pub(super) stdin: Option<OwnedFd>,
+    pub(super) umask: Option<u32>,
     pub(super) approved: Option<ExactCommand>,
     pub(super) on_start: Option<OnStart>,
 }
@@ -42,6 +43,7 @@ impl Command {
             timeout: None,
             output_limit: None,
             stdin: None,
+            umask: None,
             approved: None,
             on_start: None,
         }
@@ -77,6 +79,13 @@ impl Command {
     #[must_use]
     pub fn stdin(mut self, from: impl Into<OwnedFd>) -> Self {
         self.stdin = Some(from.into());
+        self
+    }
+
+    /// Makes files with these permissions taken away (`umask(2)`); with those of this process by default.
+    #[must_use]
+    pub const fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
         self
     }
 
@@ -124,12 +133,13 @@ impl Command {
 impl fmt::Debug for Command {
     // arguments and variables are the caller's, and may hold secrets of their own
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { argv: _, working_dir, env: _, timeout, output_limit, stdin, approved, on_start: _ } = self;
+        let Self { argv: _, working_dir, env: _, timeout, output_limit, stdin, umask, approved, on_start: _ } = self;
         f.debug_struct("Command")
             .field("working_dir", working_dir)
             .field("timeout", timeout)
             .field("output_limit", output_limit)
             .field("stdin", &stdin.is_some())
+            .field("umask", umask)
             .field("exact", &approved.is_some())
             .finish_non_exhaustive()
     }

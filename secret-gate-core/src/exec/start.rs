@@ -7,6 +7,8 @@ use std::process::{self, Stdio};
 use std::sync::Arc;
 
 use command_fds::CommandFdExt as _;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::net::unix::pipe;
 
 use crate::SecretValue;
@@ -55,7 +57,10 @@ pub(super) fn start(
     inherited.hand_to(&mut child);
     let (stdout, out) = io::pipe().map_err(ExecError::Start)?;
     let (stderr, err) = io::pipe().map_err(ExecError::Start)?;
+    // a child begins with the mask of this process
+    let ours = command.umask.map(|mask| umask(Mode::from_bits_truncate((mask & 0o777) as _)));
     let spawned = child.stdout(out).stderr(err).spawn();
+    ours.map(umask);
     // closes our copies of what the child has, and frees the environment
     drop(child);
     let spawned = spawned.map_err(|error| match error.kind() {

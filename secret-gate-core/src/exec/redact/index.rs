@@ -219,10 +219,10 @@ impl Span {
     }
 }
 
-/// Adds a match, or makes the last one longer that it goes on from.
+/// Adds a match, or makes the last one longer that it overlaps.
 fn add(found: &mut Vec<Match>, new: Match) {
     match found.last_mut() {
-        Some(last) if last.label == new.label && last.start <= new.start && new.start <= last.end => {
+        Some(last) if last.label == new.label && last.start <= new.start && new.start < last.end => {
             last.end = last.end.max(new.end);
         }
         _ => found.push(new),

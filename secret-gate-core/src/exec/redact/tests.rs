@@ -222,3 +222,91 @@ proptest! {
         prop_assert_eq!(shown, text);
     }
 }
+
+/// Which bytes a search hides that looks at every one of them in every reading.
+fn hidden_plainly(value: &str, output: &[u8]) -> Vec<bool> {
+    let bytes = || output.iter().copied().enumerate().map(|(at, byte)| (byte, at, at + 1));
+    let mut reading = escapes::Reading::default();
+    reading.read(output, true);
+    let unescaped = (0..reading.bytes.len())
+        .map(|at| (reading.bytes[at], reading.start(at).unwrap_or_default(), reading.end(at).unwrap_or_default()));
+    let readings: [(Lane, Vec<(u8, usize, usize)>); 3] = [
+        (Lane::Text, bytes().filter(|(byte, ..)| Lane::Text.keeps(*byte)).collect()),
+        (Lane::Text, unescaped.collect()),
+        (Lane::Digits, bytes().filter(|(byte, ..)| Lane::Digits.keeps(*byte)).collect()),
+    ];
+    let mut hidden = vec![false; output.len()];
+    for (lane, reading) in &readings {
+        for form in forms(value).iter().filter(|form| form.lane == *lane) {
+            let (key, step) = match form.piece {
+                Some(piece) if piece < form.text.len() => (piece.min(index::KEY), 1),
+                _ => (form.text.len().min(index::KEY), 16),
+            };
+            let last = form.text.len() - key;
+            for (at, offset) in
+                (0..reading.len()).flat_map(|at| (0..last).step_by(step).chain([last]).map(move |offset| (at, offset)))
+            {
+                let same = |at: usize, offset: usize| {
+                    reading[at..]
+                        .iter()
+                        .zip(&form.text[offset..])
+                        .take_while(|((one, ..), other)| one == *other)
+                        .count()
+                };
+                let length = same(at, offset);
+                if length >= key {
+                    let before =
+                        (1..=at.min(offset)).take_while(|back| reading[at - back].0 == form.text[offset - back]);
+                    let start = reading[at - before.count()].1;
+                    hidden[start..reading[at + length - 1].2].fill(true);
+                }
+            }
+        }
+    }
+    hidden
+}
+
+fn without(hidden: &[bool], output: &[u8]) -> String {
+    let mut shown = Vec::new();
+    for (at, byte) in output.iter().enumerate() {
+        match (hidden[at], at > 0 && hidden[at - 1]) {
+            (true, false) => shown.extend(b"[redacted:v0]"),
+            (true, true) => {}
+            (false, _) => shown.push(*byte),
+        }
+    }
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn steps_and_zones_miss_nothing(
+        value in "[!-~]{6,18}|[a-f0-9 %&'\"\\\\]{8,40}|[a-zA-Z0-9/+]{20,60}",
+        parts in proptest::collection::vec((any::<proptest::sample::Index>(), 0_usize..90, 1_usize..90, "[ -~]{0,8}|\n{0,3}|[0-9a-f ]{0,40}|%2|\\\\|\u{1b}\\[1m| {70}"), 1..12),
+        cut in 0_usize..600,
+    ) {
+        prop_assume!(lanes::squeezed(&value).len() >= MIN_REDACTED);
+        let disguises = disguises(&value);
+        let mut output = String::new();
+        for (which, skipped, taken, glue) in parts {
+            let (_, disguise) = which.get(&disguises);
+            output.extend(disguise.chars().skip(skipped % disguise.chars().count()).take(taken));
+            output.push_str(&glue);
+        }
+        let redactor = redactor(&[&value]);
+        let shown = String::from_utf8_lossy(&redactor.redact(output.as_bytes())).into_owned();
+        let hidden = hidden_plainly(&value, output.as_bytes());
+        prop_assert_eq!(&shown, &without(&hidden, output.as_bytes()), "{:?}", output);
+        // of a part of a value that is cut itself, the beginning may have been shown
+        let cut = cut.min(output.len());
+        if cut == 0 || cut == output.len() || !(hidden[cut - 1] && hidden[cut]) {
+            let (mut stream, (one, other)) = (redactor.stream(), output.as_bytes().split_at(cut));
+            let mut in_two = stream.push(one);
+            in_two.extend(stream.push(other));
+            in_two.extend(stream.finish());
+            prop_assert_eq!(String::from_utf8_lossy(&in_two), shown, "cut at {} of {:?}", cut, output);
+        }
+    }
+}
