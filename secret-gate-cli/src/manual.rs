@@ -15,7 +15,12 @@ const PROGRAM: &str = "secret-gate";
 pub(crate) fn completions(ui: &Ui, shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), PROGRAM, &mut script);
-    ui.data(&script)
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if shell == Shell::Bash {
+        // the generator spells a name with a dash in two ways, so that the options of subcommands would not be found
+        script = script.replace("secret__subcmd__gate", "secret__gate");
+    }
+    ui.data(script.as_bytes())
 }
 
 /// Prints the page of the program, or of a subcommand, as `man` reads it.

@@ -1,5 +1,5 @@
 //! `exec` and `run`: how a value gets into a command, and what is refused before anybody is asked.
-#![expect(clippy::unwrap_used, reason = "in tests, a failure is a panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in tests, a failure is a panic")]
 
 mod gated;
 mod support;

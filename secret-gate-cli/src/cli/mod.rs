@@ -57,14 +57,17 @@ Exit codes:
   141  whoever reads the output takes no more";
 
 const MCP_EXAMPLES: &str = "\
-Example, in the configuration of an agent that gives up on a call after ten minutes:
+Examples:
+  secret-gate mcp --wait 9m
+
+In the configuration of an agent that gives up on a call after ten minutes:
   {\"command\": \"secret-gate\", \"args\": [\"mcp\", \"--wait\", \"9m\"]}
 
 `secret-gate setup` writes such entries.";
 
 /// Ask for a secret, wait until a human has approved, and print it.
 #[derive(Debug, Parser)]
-#[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 120, args_conflicts_with_subcommands = true,
+#[command(name = "secret-gate", version, after_help = AFTER_HELP, max_term_width = 80, args_conflicts_with_subcommands = true,
     args_override_self = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -220,6 +223,35 @@ mod tests {
     #[test]
     fn is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_are_command_lines() {
+        let mut texts = vec![
+            include_str!("../../../README.md").to_owned(),
+            include_str!("../../README.md").to_owned(),
+            AFTER_HELP.to_owned(),
+        ];
+        let program = Cli::command();
+        for command in program.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let own = format!("  {} {}", program.get_name(), command.get_name());
+            assert!(help.contains("Example") && help.contains(&own), "{} has no example", command.get_name());
+            texts.push(help);
+        }
+        let mut count = 0;
+        for text in texts {
+            let text = text.replace("\\\n", "");
+            for line in text.lines().map(str::trim_start).filter(|line| line.starts_with("secret-gate ")) {
+                // up to what the shell does with the output
+                let words = shlex::split(line).unwrap_or_else(|| panic!("{line} is no command line"));
+                let words = words.split(|word| word == "|" || word.starts_with('>')).next().unwrap();
+                let parsed = Cli::read(words.iter().map(OsString::from));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count >= 30, "{count}");
     }
 
     #[test]

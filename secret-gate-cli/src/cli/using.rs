@@ -66,7 +66,7 @@ pub(crate) struct Exec {
 
 /// A command to run with a file of variables.
 #[derive(Debug, Args)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(after_help = RUN_EXAMPLES, override_usage = RUN_USAGE)]
 pub(crate) struct Run {
     /// File of lines VARIABLE=VALUE; values of the form op://vault/item/field are secrets
     #[arg(long, value_name = "FILE", required = true)]
@@ -86,7 +86,7 @@ pub(crate) struct Run {
 
 /// A login with a key.
 #[derive(Debug, Args)]
-#[command(after_help = SSH_EXAMPLES)]
+#[command(after_help = SSH_EXAMPLES, override_usage = SSH_USAGE)]
 pub(crate) struct Ssh {
     /// Name or id of the secret with the key
     #[arg(long, value_name = "NAME")]
@@ -165,6 +165,10 @@ Every program that the command starts sees its variables; a file or standard inp
 The value, and what common tools make of it, is replaced in the output by [redacted:item/field]. \
 Exit code: that of the command; 124 when --kill-after killed it.";
 
+const RUN_USAGE: &str = "\
+secret-gate run --env-file <FILE>... --reason <TEXT>
+                       [OPTIONS] -- <COMMAND>...";
+
 const RUN_EXAMPLES: &str = "\
 Example:
   secret-gate run --env-file .env --reason 'run the tests' -- cargo test
@@ -175,6 +179,10 @@ with a file such as
 
 The human sees all secrets in one message. Files are read as dotenv
 files are: quotes, comments, and variables of the environment (${HOME}) in values.";
+
+const SSH_USAGE: &str = "\
+secret-gate ssh --secret <NAME> --reason <TEXT> [OPTIONS]
+                       <[USER@]HOST> [-- <COMMAND>...]";
 
 const SSH_EXAMPLES: &str = "\
 Examples:
