@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -163,6 +164,27 @@ fn each_agent_gets_its_entry_with_time_for_an_approval() {
     }
     assert_eq!(home.json(".config/secret-gate/config.json"), json!({"server_url": "https://gate.example.com"}));
     assert_eq!(fs::read_link(home.path(".config/secret-gate/bin/secret-gate")).unwrap(), Path::new(CLIENT));
+}
+
+#[test]
+fn what_is_written_starts_the_mcp_server() {
+    let home = Home::with_agents();
+    home.set_up(&["--server", "https://gate.example.com"]);
+    let entry = &home.json(".claude.json")["mcpServers"]["secret-gate"];
+    let mut server = Command::new(entry["command"].as_str().unwrap());
+    server.args(entry["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()));
+    // as the sparest of the agents starts it
+    server.env_clear().env("HOME", home.root()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut server = server.spawn().unwrap();
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18",
+        "capabilities": {}, "clientInfo": {"name": "agent", "version": "1"}}});
+    writeln!(server.stdin.as_mut().unwrap(), "{hello}").unwrap();
+    let mut answer = String::new();
+    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["result"]["serverInfo"]["name"], "secret-gate", "{answer}");
+    drop(server.stdin.take());
+    server.wait().unwrap();
 }
 
 #[test]
@@ -346,7 +368,7 @@ fn asks_on_a_terminal_and_refuses_without_one() {
         let (mut near, far) = support::terminal();
         let mut setup = home.command(&["--tool", "codex"]);
         let setup = setup.stdin(Stdio::from(far)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut near, answer.as_bytes()).unwrap();
+        near.write_all(answer.as_bytes()).unwrap();
         let run = ended(setup.wait_with_output().unwrap());
         assert!(run.code == 0 && run.err.contains("change these 3 files? [y/N]"), "{run:?}");
         assert!(run.out.contains("\n+[mcp_servers.secret-gate]\n") || run.out.contains("+[mcp_servers"), "{run:?}");
