@@ -11,13 +11,17 @@ use sha2::{Digest as _, Sha256};
 use ssh_encoding::{Decode as _, Encode as _};
 use ssh_key::private::KeypairData;
 use ssh_key::public::KeyData;
-use zeroize::Zeroizing;
+use zeroize::{Zeroizing, zeroize_stack};
 
 use super::fields::Fields;
 use crate::SecretValue;
 
 /// The longest text that is taken for a key, in bytes. An RSA key of 8192 bits needs 6.5 KiB.
 pub const MAX_KEY_TEXT: usize = 16 * 1024;
+
+/// How much of the stack is wiped after work with a key, in bytes: the libraries that do it move the numbers of a key from
+/// place to place there, and threads that wait for more work keep their stacks.
+const STACK: usize = 64 * 1024;
 
 /// A private key for SSH: Ed25519, RSA (2048 to 8192 bits) or ECDSA (P-256, P-384, P-521).
 ///
@@ -41,6 +45,13 @@ impl SshKey {
         if text.len() > MAX_KEY_TEXT {
             return Err(KeyError::TooLong);
         }
+        let key = Self::read(text);
+        zeroize_stack::<STACK>();
+        key
+    }
+
+    #[inline(never)]
+    fn read(text: &str) -> Result<Self, KeyError> {
         let (format, bytes) = armor::unwrap(text)?;
         let key = formats::read(format, &bytes)?;
         let malformed = |_| KeyError::Malformed { format: format.name() };
@@ -62,6 +73,13 @@ impl SshKey {
 
     /// Signs as the agent protocol asks for it; the answer is the signature with its algorithm's name.
     pub(super) fn sign(&self, data: &[u8], flags: u32) -> Result<Vec<u8>, KeyError> {
+        let signature = self.signature(data, flags);
+        zeroize_stack::<STACK>();
+        signature
+    }
+
+    #[inline(never)]
+    fn signature(&self, data: &[u8], flags: u32) -> Result<Vec<u8>, KeyError> {
         let key = KeypairData::decode(&mut self.encoded()).map_err(|_| KeyError::Unable)?;
         sign::sign(&key, data, flags)
     }
