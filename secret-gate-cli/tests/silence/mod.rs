@@ -19,13 +19,16 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use rand_core::{OsRng, RngCore as _};
+use secret_gate_core::daemon::{Call, Verb};
 use secret_gate_core::exec::Redactor;
 use secret_gate_core::{Field, FieldKind, Item, MemoryBackend, SecretValue};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::gated::Gated;
@@ -70,6 +73,16 @@ pub fn vault(value: &str, key: &str) -> MemoryBackend {
     let key = Field::new("key", "private key", FieldKind::ssh_key(), key);
     let vault = MemoryBackend::new().with_vault("v1", "infra");
     vault.with_item(item("i1", "db", password)).with_item(item("i2", "deploy-key", key))
+}
+
+/// What a client sends to the daemon for this verb.
+pub fn sent(verb: Verb) -> Vec<u8> {
+    framed(0, &serde_json::to_vec(&Call::new(verb)).unwrap())
+}
+
+/// An opening with no descriptor, and a frame.
+pub fn framed(kind: u8, content: &[u8]) -> Vec<u8> {
+    [&[0], &u32::try_from(content.len()).unwrap().to_be_bytes()[..], &[kind], content].concat()
 }
 
 /// Knows a value in all the forms that are redacted, and some others.
@@ -235,6 +248,19 @@ impl Asker {
         finish(command.args(args).spawn().unwrap()).await
     }
 
+    /// Calls the daemon as another program of theirs would, and returns what it says.
+    pub async fn call(&self, verb: Verb) -> String {
+        let line = "import os, socket, sys\n\
+                    daemon = socket.socket(socket.AF_UNIX)\n\
+                    daemon.connect(os.environ['XDG_RUNTIME_DIR'] + '/secret-gate.sock')\n\
+                    daemon.sendall(sys.stdin.buffer.read())\n\
+                    while said := daemon.recv(65536): sys.stdout.write(said.decode(errors='replace'))";
+        let mut command = self.command("/usr/bin/python3");
+        let mut child = command.args(["-I", "-c", line]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&sent(verb)).await.unwrap();
+        finish(child).await.out
+    }
+
     /// The number of their daemon's process.
     pub async fn daemon(&self) -> u32 {
         let run = self.run(&["daemon", "status"]).await;
@@ -246,6 +272,6 @@ impl Asker {
 impl Drop for Asker {
     fn drop(&mut self) {
         let mut stop = self.command(self.program("secret-gate"));
-        stop.args(["daemon", "stop"]).stderr(std::process::Stdio::null()).as_std_mut().status().ok();
+        stop.args(["daemon", "stop"]).stderr(Stdio::null()).as_std_mut().status().ok();
     }
 }

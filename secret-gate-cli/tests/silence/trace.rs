@@ -62,11 +62,20 @@ impl Trace {
         seen
     }
 
-    /// How many threads were traced that the first one led to; all, or something is missing.
-    pub fn is_whole(&self) -> bool {
-        let started = self.threads.values().flatten().filter_map(|line| starts(line)).collect::<BTreeSet<_>>();
-        let cut = self.threads.values().flatten().any(|line| line.contains("\"...") && !line.starts_with("execve"));
-        started.len() + 1 == self.threads.len() && !cut
+    /// Whether these words were written somewhere.
+    pub fn tells(&self, words: &str) -> bool {
+        self.threads.values().flatten().any(|line| line.starts_with("write(") && line.contains(words))
+    }
+
+    /// Lines whose texts were cut off, and threads whose start or whose calls are missing. There must be none of these.
+    pub fn gaps(&self) -> Vec<String> {
+        let lines = || self.threads.values().flatten();
+        let started: BTreeSet<u32> = lines().filter_map(|line| starts(line)).chain([self.first]).collect();
+        // the name of a thread is short by its nature
+        let is_cut = |line: &&String| line.contains("\"...") && !line.starts_with("prctl(PR_SET_NAME");
+        let cut = lines().filter(is_cut).cloned();
+        let traced: BTreeSet<u32> = self.threads.keys().copied().collect();
+        cut.chain(started.symmetric_difference(&traced).map(u32::to_string)).collect()
     }
 }
 
