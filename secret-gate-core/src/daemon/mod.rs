@@ -2,7 +2,7 @@
 //!
 //! It offers verbs, not values ([`Verb`]). Its clients are processes of the same user in the same namespaces; each side
 //! checks the other. See `serve` for its life, `ask` for how it gets approvals, `holdings` for what it keeps, `revoke` for
-//! how they end early, and `frame` and `call` for the protocol.
+//! how they end early, `user_agent` for keys in the callers' own ssh-agents, and `frame` and `call` for the protocol.
 
 mod ask;
 mod call;
