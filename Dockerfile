@@ -28,8 +28,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
         install -m 755 "target/$target/release/secret-gate-server" "/out/secret-gate-server-$arch"; \
         install -m 755 "target/$target/release/secret-gate" "/out/clients/client-linux-$arch"; \
     done
-# What a new volume begins with: a file of keys in which there is none, so that nobody may ask, and room for the audit log.
-RUN install -d -m 700 /out/etc /out/state && install -m 600 /dev/null /out/etc/keys
+# What new volumes begin with: a file of keys in which there is none, so that nobody may ask, and room for the audit log.
+RUN install -d -m 700 /out/state/keys /out/state/audit && install -m 600 /dev/null /out/state/keys/keys
 
 FROM gcr.io/distroless/static-debian12:nonroot
 ARG TARGETARCH
@@ -38,7 +38,6 @@ LABEL org.opencontainers.image.source="https://github.com/secret-gate/secret-gat
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /out/secret-gate-server-${TARGETARCH} /usr/local/bin/secret-gate-server
 COPY --from=build /out/clients /app/clients
-COPY --from=build --chown=65532:65532 /out/etc /etc/secret-gate
 COPY --from=build --chown=65532:65532 /out/state /var/lib/secret-gate
 COPY LICENSE /usr/share/doc/secret-gate/LICENSE
 USER 65532:65532
