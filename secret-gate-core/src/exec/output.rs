@@ -25,7 +25,8 @@ impl fmt::Display for StreamName {
 
 /// Takes the output of a command as it comes, redacted.
 ///
-/// While a call is not done, no more is read from the command, which then waits in its turn: nothing piles up.
+/// While a call is not done, no more is read from the command, which then waits in its turn: nothing piles up. A call
+/// is seen through to its end, even when the command was killed meanwhile, unless the whole run is dropped.
 #[async_trait]
 pub trait Output: Send {
     /// Takes output of one stream.

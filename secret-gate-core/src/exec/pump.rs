@@ -21,6 +21,7 @@ const READ: usize = 64 * 1024;
 pub(super) struct Progress {
     read: AtomicU64,
     is_writing: AtomicBool,
+    is_stopped: AtomicBool,
     truncated: [AtomicBool; 2],
 }
 
@@ -33,6 +34,15 @@ impl Progress {
     /// Whether the reader of the output is at work, or asleep.
     pub(super) fn is_writing(&self) -> bool {
         self.is_writing.load(Ordering::Relaxed)
+    }
+
+    /// Has no more read than was read.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
     /// The streams of which output was dropped.
@@ -81,13 +91,13 @@ impl<'a> Pump<'a> {
         Self { stdout, stderr, limit, output, progress }
     }
 
-    /// Runs until nobody holds the other ends of the pipes any more.
+    /// Runs until nobody holds the other ends of the pipes any more, or it is stopped.
     ///
     /// # Errors
     /// The reader of the output is gone.
     pub(super) async fn run(mut self) -> io::Result<()> {
         let mut buffer = Zeroizing::new(vec![0; READ]);
-        while self.stdout.redacted.is_some() || self.stderr.redacted.is_some() {
+        while !self.progress.is_stopped() && (self.stdout.redacted.is_some() || self.stderr.redacted.is_some()) {
             let next = tokio::select! {
                 _ = self.stdout.pipe.readable(), if self.stdout.redacted.is_some() => Next::Stdout,
                 _ = self.stderr.pipe.readable(), if self.stderr.redacted.is_some() => Next::Stderr,

@@ -1,8 +1,9 @@
 //! Running a command from its start to the last of its output.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -24,10 +25,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// How long such processes may go on altogether before they are killed.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long output may be read after all processes were killed that can be found.
-const REST: Duration = Duration::from_secs(1);
-
-/// How much output may be read after that, in bytes: what two pipes hold at most by default (`pipe(7)`).
+/// How much output may be read after all processes were killed that can be found, in bytes: what two pipes hold at most by
+/// default (`pipe(7)`).
 const REST_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Runs a command with these values, and passes its output on without those that are concealed.
@@ -43,6 +42,9 @@ const REST_BYTES: u64 = 2 * 1024 * 1024;
 /// Every process is: the group, and on Linux also those that left the group (`setsid`) and whose parent still runs, or its
 /// parent, up to the group. A process whose parent has ended and that is in another group (a daemon) is not found; neither
 /// is one that runs as another user (`sudo`).
+///
+/// What a command has written before its end is passed on, however slowly `output` takes it; the end is not put off by
+/// that, only the return of this function.
 ///
 /// Output is passed on as it comes; when the command is silent for 50 ms, all but what looks like six bytes or more of a
 /// value is. Standard output and error are two streams: that a value is split between them is not noticed.
@@ -92,6 +94,7 @@ pub async fn run(
         }
     };
     let ended = watch.until_its_end(stop, feeds).await?;
+    watch.finish_writing().await?;
     watch.group.leave();
     Ok(Exit { ended, truncated: progress.truncated(), unredacted: injection::unredacted(injections) })
 }
@@ -119,11 +122,7 @@ impl<P: Future<Output = io::Result<()>> + Send> Watch<'_, P> {
         // it may have ended in time, and others held its output
         let ended = self.group.known_end().unwrap_or(stopped);
         self.terminate().await?;
-        if !self.is_pumped
-            && let Ok(done) = timeout(REST, self.pump.as_mut()).await
-        {
-            done.map_err(ExecError::Output)?;
-        }
+        self.drain_rest().await?;
         Ok(ended)
     }
 
@@ -144,10 +143,15 @@ impl<P: Future<Output = io::Result<()>> + Send> Watch<'_, P> {
         self.drain(|_| Instant::now() < until).await?;
         if !self.is_pumped {
             self.terminate().await?;
-            let before = self.progress.read();
-            self.drain(|progress| progress.read() - before < REST_BYTES).await?;
+            self.drain_rest().await?;
         }
         Ok(ended)
+    }
+
+    /// Passes on what is left in the pipes.
+    async fn drain_rest(&mut self) -> Result<(), ExecError> {
+        let before = self.progress.read();
+        self.drain(|progress| progress.read() - before < REST_BYTES).await
     }
 
     /// Passes output on until it ends, there has been none for a while, or it is enough.
@@ -164,6 +168,19 @@ impl<P: Future<Output = io::Result<()>> + Send> Watch<'_, P> {
             }
         }
         Ok(())
+    }
+
+    /// Lets the reader of the output take what it was given: a message that is cut off can't be told from a broken one.
+    async fn finish_writing(&mut self) -> Result<(), ExecError> {
+        if self.is_pumped {
+            return Ok(());
+        }
+        self.progress.stop();
+        let written = poll_fn(|context| match self.pump.as_mut().poll(context) {
+            Poll::Pending if !self.progress.is_writing() => Poll::Ready(Ok(())),
+            polled => polled,
+        });
+        written.await.map_err(ExecError::Output)
     }
 
     /// Ends all processes: with a word, and then without. Output goes on meanwhile.

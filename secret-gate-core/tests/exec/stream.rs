@@ -96,25 +96,25 @@ impl Output for Counted {
     }
 }
 
-#[test]
-fn much_output_in_steady_memory() {
-    let test = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "stream::much_output_in_a_process_of_its_own"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&test.stdout);
-    assert!(test.status.success() && said.contains("1 passed"), "{said}");
-}
+/// Set in the process in which nothing but this test needs memory.
+const ALONE: &str = "SECRET_GATE_TEST_ALONE";
 
 #[tokio::test]
-#[ignore = "what other tests need counts as well: run by the one above"]
-async fn much_output_in_a_process_of_its_own() {
-    // without optimization, a hundred take a minute and a half
-    let megabytes = if cfg!(debug_assertions) { 16 } else { 100 };
+async fn much_output_in_steady_memory() {
+    if std::env::var_os(ALONE).is_none() {
+        let test = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "stream::much_output_in_steady_memory"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&test.stdout);
+        assert!(test.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
     let mut output = Counted::default();
-    let command = shell(&format!("yes 'a line of a log, 0123456789' | head -c {megabytes}000000"));
+    let command = shell("yes 'a line of a log, 0123456789' | head -c 100000000");
     let exit = run(command, &[token()], &mut output, pending()).await.unwrap();
-    assert_eq!((exit.code(), output.bytes), (0, megabytes * 1_000_000));
+    assert_eq!((exit.code(), output.bytes), (0, 100_000_000));
     let (first, most) = output.memory.unwrap();
     assert!(most - first < 4_000_000, "{first} {most}");
 }
@@ -137,16 +137,25 @@ async fn binary_output_passes_unharmed() {
 }
 
 /// Takes the next piece when the test lets it.
+#[derive(Clone)]
 struct Slow {
     turn: Arc<Semaphore>,
     waits: Arc<AtomicBool>,
     bytes: Arc<AtomicU64>,
+    given: Arc<AtomicU64>,
+}
+
+impl Slow {
+    fn new() -> Self {
+        Self { turn: Arc::new(Semaphore::new(0)), waits: Arc::default(), bytes: Arc::default(), given: Arc::default() }
+    }
 }
 
 #[async_trait]
 impl Output for Slow {
     async fn write(&mut self, _: StreamName, bytes: &[u8]) -> io::Result<()> {
         self.waits.store(true, Ordering::SeqCst);
+        self.given.fetch_add(bytes.len() as u64, Ordering::SeqCst);
         self.turn.acquire().await.unwrap().forget();
         self.bytes.fetch_add(bytes.len() as u64, Ordering::SeqCst);
         Ok(())
@@ -162,8 +171,8 @@ async fn a_slow_reader_slows_the_command() {
     let folder = tempfile::tempdir().unwrap();
     // /proc/PID/io counts what it has written
     let command = Command::shell("echo $$ > pid; exec head -c 3000000 /dev/zero", folder.path());
-    let (turn, waits, bytes) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::new(AtomicU64::new(0)));
-    let mut output = Slow { turn: Arc::clone(&turn), waits: Arc::clone(&waits), bytes: Arc::clone(&bytes) };
+    let mut output = Slow::new();
+    let Slow { turn, waits, bytes, .. } = output.clone();
     let running = run(command, &[], &mut output, pending());
     let watching = async {
         while !waits.load(Ordering::SeqCst) {
@@ -187,6 +196,58 @@ async fn a_slow_reader_slows_the_command() {
     let (exit, ()) = tokio::join!(running, watching);
     assert_eq!(exit.unwrap().code(), 0);
     assert_eq!(bytes.load(Ordering::SeqCst), 3_000_000);
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told_all_when_the_time_is_up() {
+    for line in ["echo $$ > pid; exec yes", "trap '' TERM; echo $$ > pid; while :; do echo more; done"] {
+        let folder = tempfile::tempdir().unwrap();
+        let command = Command::shell(line, folder.path()).timeout(Duration::from_millis(500));
+        let mut output = Slow::new();
+        let Slow { turn, waits, bytes, given } = output.clone();
+        let running = run(command.env([("PATH", std::env::var_os("PATH").unwrap())]), &[], &mut output, pending());
+        let watching = async {
+            while !waits.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+            // the reader holds up nothing but itself
+            all_gone(&pids(&std::fs::read_to_string(folder.path().join("pid")).unwrap())).await;
+            assert_eq!(bytes.load(Ordering::SeqCst), 0);
+            turn.add_permits(1_000_000);
+        };
+        let (exit, ()) = tokio::join!(running, watching);
+        assert_eq!(exit.unwrap().ended, Ended::TimedOut, "{line}");
+        // nothing was cut off in the middle, and what the pipe held came as well
+        let (bytes, given) = (bytes.load(Ordering::SeqCst), given.load(Ordering::SeqCst));
+        assert!(bytes == given && bytes > 64 * 1024, "{line}: {bytes} of {given}");
+    }
+}
+
+/// A reader that never reads again holds up the run, and nothing else.
+#[tokio::test]
+async fn a_reader_that_stopped_keeps_no_command_alive() {
+    let mut output = Slow::new();
+    let folder = tempfile::tempdir().unwrap();
+    let command = Command::shell(
+        "trap '' TERM; echo $$ > pid; sleep 300 & echo $! >> pid; while :; do echo more; done",
+        folder.path(),
+    )
+    .env([("PATH", std::env::var_os("PATH").unwrap())])
+    .timeout(Duration::from_millis(500));
+    let waits = Arc::clone(&output.waits);
+    let mut running = std::pin::pin!(run(command, &[], &mut output, pending()));
+    let watching = async {
+        while !waits.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        let pids = pids(&std::fs::read_to_string(folder.path().join("pid")).unwrap());
+        assert_eq!(pids.len(), 2);
+        all_gone(&pids).await;
+    };
+    tokio::select! {
+        exit = &mut running => panic!("{exit:?} although nothing was read"),
+        () = watching => {}
+    }
 }
 
 #[tokio::test]

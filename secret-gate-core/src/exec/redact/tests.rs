@@ -230,8 +230,8 @@ fn hidden_plainly(value: &str, output: &[u8]) -> Vec<bool> {
     reading.read(output, true);
     let unescaped = (0..reading.bytes.len())
         .map(|at| (reading.bytes[at], reading.start(at).unwrap_or_default(), reading.end(at).unwrap_or_default()));
-    let readings: [(Lane, Vec<(u8, usize, usize)>); 3] = [
-        (Lane::Text, bytes().filter(|(byte, ..)| Lane::Text.keeps(*byte)).collect()),
+    let readings = [
+        (Lane::Text, bytes().filter(|(byte, ..)| Lane::Text.keeps(*byte)).collect::<Vec<_>>()),
         (Lane::Text, unescaped.collect()),
         (Lane::Digits, bytes().filter(|(byte, ..)| Lane::Digits.keeps(*byte)).collect()),
     ];
