@@ -62,8 +62,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     if is_daemon {
         harden_process()?;
     }
-    // what a client says wrongly is answered, and concerns nobody else
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,rmcp=error"));
+    // what a client says wrongly is answered, and that it has gone concerns nobody
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,rmcp=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(async {
