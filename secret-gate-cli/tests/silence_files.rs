@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use silence::Asker;
 use support::{finish, said};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -55,8 +56,8 @@ async fn no_file_gets_a_value() {
     world.ssh(async |args| asker.run(args).await).await;
     let get = ["get", "--secret", "db", "--field", "password", "--reason", "r"];
     assert_eq!(asker.run(&get).await.code, 0);
-    let killed = Command::new("/bin/kill").arg("-KILL").arg(asker.daemon().await.to_string()).status().await.unwrap();
-    assert!(killed.success());
+    let daemon = Pid::from_raw(i32::try_from(asker.daemon().await).unwrap()).unwrap();
+    kill_process(daemon, Signal::KILL).unwrap();
     assert_eq!(asker.run(&world.exec("true")).await.code, 0, "a new daemon asks anew");
 
     for (search, name) in searches.iter().zip(["tmp/password", "run/key"]) {

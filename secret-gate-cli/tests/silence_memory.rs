@@ -73,12 +73,32 @@ async fn is_gone(world: &World, how: &str) {
 #[tokio::test]
 async fn what_is_held_stands_in_memory_until_it_is_taken_back() {
     let Some(world) = World::new().await else { return };
-    for how in [&["daemon", "flush"][..], &["revoke", "--all"]] {
+    for how in [&["daemon", "flush"][..], &["revoke", "--all"], &["the server's word"]] {
         use_it_all(&world, "1h").await;
         let [password, key] = look(&world).await;
         assert!(!password.found().is_empty() && !key.found().is_empty(), "{how:?}");
-        assert_eq!(world.asker.run(how).await.code, 0);
+        if how.len() == 1 {
+            let gated = &world.gated;
+            for number in (0..gated.human.count()).rev().take(3) {
+                gated.gate.revoke(&gated.human.asked(number).await.question.id).await.unwrap();
+            }
+            ended(&world).await;
+        } else {
+            assert_eq!(world.asker.run(how).await.code, 0);
+        }
         is_gone(&world, &format!("{how:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn of_no_kind_of_key_is_anything_left() {
+    for kind in ["rsa", "ecdsa"] {
+        let Some(world) = World::with(kind).await else { return };
+        use_it_all(&world, "1h").await;
+        let [_, key] = look(&world).await;
+        assert!(!key.found().is_empty(), "{kind}");
+        assert_eq!(world.asker.run(&["daemon", "flush"]).await.code, 0);
+        is_gone(&world, kind).await;
     }
 }
 

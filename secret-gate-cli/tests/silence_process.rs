@@ -12,8 +12,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use gated::{Gated, approving};
+use rustix::process::Signal;
 use silence::{Asker, Search, can_be_tried, look, random_value, vault};
-use support::finish;
+use support::{finish, send};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Child;
 
@@ -109,7 +110,7 @@ async fn a_daemon_that_crashes_leaves_no_core() {
     let value = random_value();
     let search = Search::of(&value);
     let (_gated, asker) = world(&value).await;
-    for signal in ["ABRT", "SEGV", "KILL"] {
+    for signal in [Signal::ABORT, Signal::SEGV, Signal::KILL] {
         let mut command = asker.command("/bin/sh");
         command.args(["-c", "ulimit -c unlimited; exec \"$0\" daemon serve"]).arg(asker.program("secret-gate"));
         let mut daemon = command.spawn().unwrap();
@@ -119,11 +120,11 @@ async fn a_daemon_that_crashes_leaves_no_core() {
         assert_eq!(asker.run(&exec(&["--", "true"])).await.code, 0);
         assert_eq!(asker.daemon().await, pid);
         let status = end(&mut daemon, signal).await;
-        assert!(!status.core_dumped(), "{signal}: {status}");
-        assert_eq!(search.in_files(&asker.path("")), Vec::<std::path::PathBuf>::new(), "{signal}");
+        assert!(!status.core_dumped(), "{signal:?}: {status}");
+        assert_eq!(search.in_files(&asker.path("")), Vec::<std::path::PathBuf>::new(), "{signal:?}");
     }
     let mut child = unprotected(&asker, &value).await;
-    let status = end(&mut child, "ABRT").await;
+    let status = end(&mut child, Signal::ABORT).await;
     assert!(status.core_dumped(), "{status}");
     // where dumps go to a program, there is no file to look into
     if std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap().starts_with("core") {
@@ -133,14 +134,12 @@ async fn a_daemon_that_crashes_leaves_no_core() {
 
 /// Sends the signal until the process has ended: Rust's own handler takes the first SIGSEGV for an overflow of the stack,
 /// sees that it is none, and waits for the next.
-async fn end(child: &mut Child, signal: &str) -> std::process::ExitStatus {
-    let pid = child.id().unwrap().to_string();
+async fn end(child: &mut Child, signal: Signal) -> std::process::ExitStatus {
     for _ in 0..60 {
-        let sent = std::process::Command::new("/bin/kill").arg(format!("-{signal}")).arg(&pid).status().unwrap();
-        assert!(sent.success());
+        send(signal, child);
         if let Ok(status) = tokio::time::timeout(Duration::from_secs(1), child.wait()).await {
             return status.unwrap();
         }
     }
-    panic!("it lives on after {signal}");
+    panic!("it lives on after {signal:?}");
 }

@@ -27,6 +27,7 @@ use rand_core::{OsRng, RngCore as _};
 use secret_gate_core::daemon::{Call, Verb};
 use secret_gate_core::exec::Redactor;
 use secret_gate_core::{Field, FieldKind, Item, MemoryBackend, SecretValue};
+use ssh_key::private::{KeypairData, RsaPrivateKey};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -103,16 +104,25 @@ impl Search {
         Self::with(value, exact)
     }
 
-    /// Of a key in PEM, and of what is secret in it.
+    /// Of a key in OpenSSH's format, and of the numbers that are secret in it.
     pub fn of_key(pem: &str) -> Self {
         let key = ssh_key::PrivateKey::from_openssh(pem).unwrap();
-        let seed = key.key_data().ed25519().unwrap().private.to_bytes();
-        let lines = pem.lines().filter(|line| !line.starts_with("---"));
+        let secret = match key.key_data() {
+            KeypairData::Ed25519(pair) => vec![pair.private.to_bytes().to_vec()],
+            KeypairData::Rsa(pair) => {
+                let RsaPrivateKey { d, p, q, .. } = &pair.private;
+                [d, p, q].map(|number| number.as_positive_bytes().unwrap().to_vec()).to_vec()
+            }
+            KeypairData::Ecdsa(pair) => vec![pair.private_key_bytes().to_vec()],
+            other => panic!("{other:?}"),
+        };
         // the first line is the same of all keys
-        let mut exact: Vec<Vec<u8>> = lines.skip(1).map(|line| line.as_bytes().to_vec()).collect();
+        let lines = pem.lines().filter(|line| !line.starts_with("---")).skip(1);
+        let mut exact: Vec<Vec<u8>> = lines.map(|line| line.as_bytes().to_vec()).collect();
         // a part of it would be as bad
-        for part in [&seed[..], &seed[..16], &seed[16..]] {
-            exact.extend(encodings(part));
+        for number in secret {
+            let parts = [&number[..], &number[..16], &number[number.len() - 16..]];
+            exact.extend(parts.into_iter().flat_map(encodings));
         }
         Self::with(pem, exact)
     }

@@ -23,13 +23,18 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Option<Self> {
+        Self::with("ed25519").await
+    }
+
+    /// With a key of this kind.
+    pub async fn with(kind: &str) -> Option<Self> {
         if !can_be_tried() {
             return None;
         }
         let place = Place::new().await?;
-        let (value, key) = (random_value(), sshd::ed25519());
+        let (value, key) = (random_value(), sshd::keygen(&["-t", kind, "-N", ""]));
         place.let_in(&[sshd::parse(&key).public().to_string()]);
-        let gated = Gated::over(approving(8), vault(&value, &key)).await;
+        let gated = Gated::over(approving(16), vault(&value, &key)).await;
         let asker = Asker::of(&gated);
         put_ssh(&place, &asker);
         Some(Self { gated, place, asker, searches: [Search::of(&value), Search::of_key(&key)] })
