@@ -320,7 +320,7 @@ impl Client {
         self.hear(|message| message["id"] == id && message.get("method").is_none()).await
     }
 
-    pub(crate) async fn hear(&self, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn hear(&self, fits: impl Fn(&Value) -> bool + Send + Sync) -> Value {
         let find = |all: &Vec<Value>| all.iter().find(|message| fits(message)).cloned();
         let mut heard = self.heard.clone();
         let found = tokio::time::timeout(PATIENCE, heard.wait_for(|all| find(all).is_some())).await;

@@ -178,7 +178,7 @@ async fn an_approval_that_was_taken_back_ends_the_command() {
 }
 
 /// Waits until there is something.
-async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+async fn eventually<T: Send>(look: impl Fn() -> Option<T> + Send + Sync) -> T {
     let wait = async {
         loop {
             if let Some(found) = look() {
