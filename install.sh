@@ -10,7 +10,8 @@
 # given. A server's client without a sum is installed after a warning, and only over https or from this machine.
 set -eu
 
-RELEASES=${SECRET_GATE_RELEASES:-https://github.com/secret-gate/secret-gate/releases/latest/download}
+REPOSITORY=https://github.com/secret-gate/secret-gate
+RELEASES=${SECRET_GATE_RELEASES:-$REPOSITORY/releases/latest/download}
 
 # In a function, so that half a script does nothing.
 main() {
@@ -159,7 +160,7 @@ from_server() {
         tell "error: $server did not hand out the client"
         tell 'hint: whoever runs the server can put it there, as '"$name"' in its folder CLIENT_DIR; or take it from elsewhere:'
         tell '  the release page:  sh install.sh --from release --server '"$server"
-        tell '  a checkout:        git clone REPOSITORY && sh secret-gate/install.sh --server '"$server"
+        tell '  a checkout:        git clone '"$REPOSITORY"' && sh secret-gate/install.sh --server '"$server"
         exit 1
     fi
     if [ -z "$sum" ]; then
@@ -188,7 +189,7 @@ from_release() {
     origin=$RELEASES/$name
     say "downloading $origin"
     download "$origin" "$work/client" || fail "$origin could not be downloaded" \
-        'try again, or build it: git clone REPOSITORY && sh secret-gate/install.sh'
+        "try again, or build it: git clone $REPOSITORY && sh secret-gate/install.sh"
     if [ -z "$sum" ]; then
         download "$RELEASES/SHA256SUMS" "$work/sums" || fail "$RELEASES/SHA256SUMS could not be downloaded" \
             'try again, or give the sum with --sha256'

@@ -403,6 +403,46 @@ fn sets_up_only_what_is_named_and_finds_programs_on_the_path() {
 }
 
 #[test]
+fn a_client_that_moved_is_found_again_and_what_the_user_added_stays() {
+    let mut home = with_files();
+    let before = home.snapshot();
+    home.set_up(&[]);
+    let text =
+        home.text("project/.roo/mcp.json").replace("\"timeout\"", "\"alwaysAllow\": [\"search_secrets\"], \"timeout\"");
+    home.write("project/.roo/mcp.json", text);
+
+    // a link on the path outlives updates of what it leads to
+    home.variables.push(("PATH", home.path("bin")));
+    fs::create_dir(home.path("bin")).unwrap();
+    symlink(CLIENT, home.path("bin/secret-gate")).unwrap();
+    home.set_up(&[]);
+    let moved = json!(home.path("bin/secret-gate"));
+    for name in [".claude.json", "dotfiles/gemini.json", "project/.roo/mcp.json"] {
+        assert_eq!(home.json(name)["mcpServers"]["secret-gate"]["command"], moved, "{name}");
+    }
+    let entry = &home.json("project/.roo/mcp.json")["mcpServers"]["secret-gate"];
+    assert_eq!(entry["alwaysAllow"], json!(["search_secrets"]));
+    let link = fs::read_link(home.path(".config/secret-gate/bin/secret-gate")).unwrap();
+    assert_eq!(link, home.path("bin/secret-gate"));
+
+    home.set_up(&["--remove"]);
+    fs::remove_dir_all(home.path("bin")).unwrap();
+    assert_eq!(home.snapshot(), before);
+}
+
+#[test]
+fn an_entry_that_was_copied_by_hand_is_taken_over_and_goes_with_the_rest() {
+    let home = Home::new();
+    let by_hand = "{\"mcpServers\": {\"secret-gate\": {\"command\": \"/old/client\"}}, \"mine\": 1}";
+    home.write(".gemini/settings.json", by_hand);
+    home.set_up(&[]);
+    assert_eq!(home.json(".gemini/settings.json")["mcpServers"]["secret-gate"]["command"], CLIENT);
+    assert_eq!(home.text(".gemini/settings.json.secret-gate-backup"), by_hand);
+    home.set_up(&["--remove"]);
+    assert_eq!(home.json(".gemini/settings.json"), json!({"mcpServers": {}, "mine": 1}));
+}
+
+#[test]
 fn files_of_a_project_come_where_they_are_wanted() {
     let home = Home::new();
     home.set_up(&["--tool", "roo-code", "--tool", "vscode", "--tool", "cursor", "--project"]);
@@ -437,6 +477,9 @@ fn goes_where_the_agents_were_told_to_look() {
     ] {
         assert!(home.path(name).exists(), "{name}");
     }
+    // Codex passes the variable on to nobody
+    let codex = home.text("codex/config.toml");
+    assert!(codex.contains(&format!("env = {{ XDG_CONFIG_HOME = \"{}\" }}", home.path("xdg").display())), "{codex}");
     assert!(!home.path(".claude").exists() && !home.path(".codex").exists() && !home.path(".config").exists());
 }
 
@@ -488,7 +531,8 @@ fn the_configuration_of_the_client_keeps_a_key_with_its_server() {
     let config = ".config/secret-gate/config.json";
     let key = home.path("ci.key");
     let key = key.to_str().unwrap();
-    home.set_up(&["--server", "https://gate.example.com/", "--api-key-file", "../ci.key"]);
+    let run = home.set_up(&["--server", "https://gate.example.com/", "--api-key-file", "../ci.key"]);
+    assert!(run.err.contains("warning: others can read ../ci.key: chmod 600 it"), "{run:?}");
     let written = home.json(config);
     assert_eq!(written["server_url"], "https://gate.example.com");
     assert_eq!(fs::canonicalize(written["api_key_file"].as_str().unwrap()).unwrap(), fs::canonicalize(key).unwrap());
@@ -505,6 +549,7 @@ fn the_configuration_of_the_client_keeps_a_key_with_its_server() {
         &["--server", "https://g", "--api-key-file", "../missing"],
         &["--server", "https://g", "--api-key-file", ".."],
         &["--api-key-file", "../ci.key"],
+        &["--server", "http://gate.example.com", "--api-key-file", "../ci.key"],
         &["--remove", "--server", "https://g"],
     ] {
         let run = home.run(&[args, &["--yes"]].concat());

@@ -66,6 +66,12 @@ impl Places {
             .map_or_else(|| self.home.join(default), PathBuf::from)
     }
 
+    /// The variable that says where the client's configuration is, where that is not the usual place.
+    fn other_config(&self) -> Option<(&'static str, String)> {
+        let is_usual = self.config == self.home.join(".config");
+        self.config.to_str().filter(|_| !is_usual).map(|folder| ("XDG_CONFIG_HOME", folder.to_owned()))
+    }
+
     fn is_program(&self, name: &str) -> bool {
         let path = (self.variables)("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
@@ -184,6 +190,7 @@ impl Tool {
                     command: places.client.clone(),
                     args: args(LONG_WAIT).map(str::to_owned).to_vec(),
                     timeout_secs: TOOL_TIMEOUT_SECS.into(),
+                    variable: places.other_config(),
                 };
                 let path = places.folder_of("CODEX_HOME", ".codex").join("config.toml");
                 targets.push(server(path, Content::Codex(entry)));

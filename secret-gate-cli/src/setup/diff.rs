@@ -32,15 +32,10 @@ fn masked(line: &str, ours: &str) -> String {
         let (before, quoted) = rest.split_at(start);
         let end = end_of_quoted(quoted);
         let (quoted, after) = quoted.split_at(end);
-        let inner = quoted.trim_matches(['"', '\'']);
-        let is_name = after.trim_start().starts_with([':', '=', ']', '.']) && !inner.is_empty();
-        let is_listed = after.trim_start().starts_with(']') && !line.trim_start().starts_with('[');
+        // a name of JSON or TOML; in a header of TOML it can't be told from a text in a list
+        let is_name = after.trim_start().starts_with([':', '=']);
         shown.push_str(before);
-        if (is_name && !is_listed) || ours.contains(quoted) {
-            shown.push_str(quoted);
-        } else {
-            shown.push_str("\"…\"");
-        }
+        shown.push_str(if is_name || ours.contains(quoted) { quoted } else { "\"…\"" });
         rest = after;
     }
     shown + rest
@@ -80,7 +75,9 @@ mod tests {
         for (line, shown) in [
             ("a = \"x\" # c", "a = \"…\" # c"),
             ("a = 'it''s'", "a = \"…\"\"…\""),
-            ("[mcp_servers.\"my server\"]", "[mcp_servers.\"my server\"]"),
+            ("[mcp_servers.\"my server\"]", "[mcp_servers.\"…\"]"),
+            ("[\"x\"],", "[\"…\"],"),
+            ("\"my key\" = \"x\"", "\"my key\" = \"…\""),
             ("args = [\"--token\", \"x\"]", "args = [\"…\", \"…\"]"),
             ("  \"a\": [\"x\", \"y\"],", "  \"a\": [\"…\", \"…\"],"),
             ("\"unfinished", "\"…\""),

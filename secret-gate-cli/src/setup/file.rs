@@ -112,3 +112,24 @@ pub(super) fn delete(file: &Path, name: &Path) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.json");
+        assert!(replace(&file, None, b"ours", 0o600).unwrap());
+        assert!(!replace(&file, None, b"again", 0o600).unwrap());
+        assert!(!replace(&file, Some(b"theirs"), b"again", 0o600).unwrap());
+        assert_eq!(read(&file).unwrap().unwrap(), b"ours");
+        assert!(replace(&file, Some(b"ours"), b"again", 0o600).unwrap());
+        assert_eq!(read(&file).unwrap().unwrap(), b"again");
+        // deleted meanwhile
+        fs::remove_file(&file).unwrap();
+        replace(&file, Some(b"again"), b"more", 0o600).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
+    }
+}

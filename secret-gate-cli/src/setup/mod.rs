@@ -12,6 +12,7 @@ mod target;
 mod toml;
 
 use std::io::{self, BufRead, IsTerminal};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -179,6 +180,10 @@ impl Setup {
                     Failure::new(Exit::Usage, format!("the URL of --server {error}"))
                         .with_hint("it looks like https://gate.example.org")
                 })?;
+                if server.is_in_the_clear() && self.api_key_file.is_some() {
+                    let what = format!("the key would travel to {server} unencrypted");
+                    return Err(Failure::new(Exit::Usage, what).with_hint("use https"));
+                }
                 pieces.push(member("server_url", &server.to_string()));
                 match &self.api_key_file {
                     Some(file) => pieces.push(member("api_key_file", &key_file(file)?)),
@@ -227,14 +232,24 @@ impl Setup {
     }
 
     fn tell_what_is_left(&self, ui: &Ui) -> Result<(), Failure> {
-        let path = client_folder()?.join("config.json");
-        let config = std::fs::read_to_string(path).unwrap_or_default();
-        if json::text_at(&config, "server_url").is_none() {
-            ui.warning(
+        let config = std::fs::read_to_string(client_folder()?.join("config.json")).unwrap_or_default();
+        match json::text_at(&config, "server_url").map(|url| url.parse::<ServerUrl>()) {
+            None => ui.warning(
                 "no server is configured: run secret-gate setup --server URL; agents don't pass SECRET_GATE_URL on",
-            );
+            ),
+            Some(Ok(server)) if server.is_in_the_clear() => {
+                ui.warning(&format!("secrets from {server} travel unencrypted; use https"));
+            }
+            Some(_) => {}
         }
-        ui.tell("done; agents that run see it when they are started again")
+        if let Some(file) = &self.api_key_file
+            && std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+        {
+            ui.warning(&format!("others can read {}: chmod 600 it", file.display()));
+        }
+        ui.tell(
+            "done; agents that run see it when they are started again, and secret-gate doctor says whether all works",
+        )
     }
 }
 

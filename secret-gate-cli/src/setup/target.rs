@@ -118,11 +118,13 @@ impl Target {
             return Ok((Some(after), Backup::Leave));
         }
         let has_backup = file::backup_of(file).exists();
-        let is_clean = self.take(text)? == text;
+        let taken = self.take(text)?;
+        let is_client = matches!(self.content, Content::Client(_));
         let backup = match before {
             // what is without anything of ours is what to come back to
-            Some(_) if is_clean || !has_backup => Backup::Write,
-            None if matches!(self.content, Content::Client(_)) => Backup::Write,
+            Some(_) if taken == text => Backup::Write,
+            Some(_) if !has_backup && (is_client || !self.is_bare(&taken)) => Backup::Write,
+            None if is_client => Backup::Write,
             _ => Backup::Leave,
         };
         Ok((Some(after), backup))
@@ -149,12 +151,16 @@ impl Target {
         }
     }
 
-    /// Whether a file that is this without what is ours differs from the backup in nothing else.
+    /// Whether a file that is this without what is ours differs from the backup in nothing else, and the backup has
+    /// nothing of ours.
     fn is_untouched_since(&self, backup: &[u8], taken: &str) -> bool {
         let Ok((_, text)) = decoded(backup) else { return false };
-        let is_ours = matches!(self.content, Content::Whole(_)) && text.contains(MARK);
         let is_it = |text: Result<String, Problem>| text.is_ok_and(|text| text == taken);
-        !is_ours && (is_it(self.take(text)) || is_it(self.put(text).and_then(|text| self.take(&text))))
+        let without = self.take(text);
+        if !matches!(self.content, Content::Client(_)) && without.as_deref() != Ok(text) {
+            return false;
+        }
+        is_it(without) || is_it(self.put(text).and_then(|text| self.take(&text)))
     }
 
     fn put(&self, text: &str) -> Result<String, Problem> {

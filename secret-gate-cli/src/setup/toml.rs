@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) command: String,
     pub(super) args: Vec<String>,
     pub(super) timeout_secs: i64,
+    /// A variable that the server needs, and is not passed on by itself.
+    pub(super) variable: Option<(&'static str, String)>,
 }
 
 impl Entry {
@@ -33,6 +35,11 @@ impl Entry {
         set(entry, "command", self.command.as_str().into());
         set(entry, "args", self.args.iter().collect::<Array>().into());
         set(entry, "tool_timeout_sec", self.timeout_secs.into());
+        if let Some((name, wanted)) = &self.variable {
+            let variables = entry.entry("env").or_insert_with(|| value(toml_edit::InlineTable::new()));
+            let variables = variables.as_table_like_mut().ok_or("env is not a table")?;
+            set(variables, name, wanted.as_str().into());
+        }
         let mut changed = document.to_string();
         if is_new && text.is_empty() {
             changed = changed.trim_start().to_owned();
@@ -134,7 +141,7 @@ mod tests {
 
     fn entry() -> Entry {
         let args = ["mcp", "--wait", "14m"].map(str::to_owned).to_vec();
-        Entry { name: "secret-gate", command: "/bin/secret-gate".to_owned(), args, timeout_secs: 900 }
+        Entry { name: "secret-gate", command: "/bin/secret-gate".to_owned(), args, timeout_secs: 900, variable: None }
     }
 
     const TEXTS: [&str; 8] = [
@@ -176,6 +183,23 @@ mod tests {
         assert!(changed.contains("command = \"/bin/secret-gate\" # mine\r\n"), "{changed:?}");
         assert!(changed.contains("enabled = true\r\n") && changed.contains("A = \"b\"\r\n"), "{changed:?}");
         assert!(!changed.replace("\r\n", "").contains('\n'), "{changed:?}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_passed_on_comes_with_it() {
+        let entry = Entry { variable: Some(("XDG_CONFIG_HOME", "/etc/x".to_owned())), ..entry() };
+        for (text, expected) in [
+            ("", "env = { XDG_CONFIG_HOME = \"/etc/x\" }\n"),
+            (
+                "[mcp_servers.secret-gate]\nenv = { A = \"b\" }\n",
+                "env = { A = \"b\" , XDG_CONFIG_HOME = \"/etc/x\" }\n",
+            ),
+            ("[mcp_servers.secret-gate.env]\nA = \"b\"\n", "A = \"b\"\nXDG_CONFIG_HOME = \"/etc/x\"\n"),
+        ] {
+            let changed = entry.put(text).unwrap();
+            assert!(changed.contains(expected), "{changed}");
+            assert_eq!(entry.put(&changed).unwrap(), changed);
+        }
     }
 
     #[test]
