@@ -19,7 +19,7 @@ use crate::stop::{Limit, Stop};
 use crate::ui::{Ui, visible};
 
 /// How long the daemon may take to answer where it asks nobody.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long it may take where it tells servers.
 const SERVERS_PATIENCE: Duration = Duration::from_secs(90);

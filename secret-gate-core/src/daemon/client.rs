@@ -22,7 +22,7 @@ use super::program::connect_or_start;
 const START_PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long a daemon may take to answer where no human and no server is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much is read of what a daemon says that does not start, in bytes.
 const MAX_REASON: u64 = 4096;

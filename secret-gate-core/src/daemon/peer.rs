@@ -39,6 +39,14 @@ pub(super) fn check_user(stream: &UnixStream) -> Result<Option<i32>, PeerError> 
     if uid == rustix::process::geteuid().as_raw() { Ok(peer.pid()) } else { Err(PeerError::OtherUser { uid }) }
 }
 
+/// What files of the caller begin without (`umask(2)`): as its system says, else as is usual.
+pub(super) fn umask_of(stream: &UnixStream) -> u32 {
+    let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).ok();
+    let status = stream.peer_cred().ok().and_then(|peer| peer.pid()).and_then(status).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
+}
+
 /// Makes sure that the peer belongs to this user and lives in the same namespaces.
 pub(super) fn check_caller(stream: &UnixStream) -> Result<(), PeerError> {
     let pid = check_user(stream)?;

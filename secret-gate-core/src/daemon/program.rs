@@ -15,7 +15,7 @@ use super::paths::SocketPath;
 use super::serve::{Daemon, DaemonError, DaemonOptions};
 
 /// How long one is waited for that holds the place and does not listen: longer than a daemon takes to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Connects to this user's daemon. Where none runs, this program is started as one, with the arguments `daemon serve`,
 /// upon which it must call [`serve_here`].

@@ -62,6 +62,7 @@ pub(super) async fn run(
         })?;
         command = command.stdin(stdin);
     }
+    command = command.umask(client.umask());
     client.begin()?;
     covered.spend()?;
     client.hear(&Event::Started).await;

@@ -24,7 +24,7 @@ use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
 use super::frame::{Frame, Kind, opened, send, send_message};
 use super::holdings::{Found, Holding, Holdings, NoSeed};
 use super::paths::{PlaceError, SocketPath};
-use super::peer::check_caller;
+use super::peer::{check_caller, umask_of};
 use super::user_agent::UserAgents;
 use super::{Wish, revoke, run, ssh};
 use crate::clock::{Clock, SystemClock};
@@ -269,10 +269,10 @@ impl App {
     }
 
     async fn serve(&self, stream: UnixStream) {
-        let refused = check_caller(&stream).err();
+        let (refused, umask) = (check_caller(&stream).err(), umask_of(&stream));
         let opening = if refused.is_none() { heard(opened(&stream)).await } else { None };
         let (mut reader, writer) = stream.into_split();
-        let mut client = Client::new(writer);
+        let mut client = Client::new(writer, umask);
         if let Some(refused) = refused {
             tracing::warn!(error = %refused, "a call was refused");
             client.send(&Event::Failed(Failure::new(FailureKind::Invalid, refused.to_string()))).await.ok();
@@ -424,19 +424,26 @@ pub(super) struct Client {
     writer: Mutex<OwnedWriteHalf>,
     /// What a command reads from.
     stdin: Mutex<Option<OwnedFd>>,
+    umask: u32,
     left: CancellationToken,
     /// Whether the values are in use.
     has_begun: AtomicBool,
 }
 
 impl Client {
-    fn new(writer: OwnedWriteHalf) -> Self {
+    fn new(writer: OwnedWriteHalf, umask: u32) -> Self {
         Self {
+            umask,
             writer: Mutex::new(writer),
             stdin: Mutex::default(),
             left: CancellationToken::new(),
             has_begun: AtomicBool::new(false),
         }
+    }
+
+    /// What its files begin without.
+    pub(super) const fn umask(&self) -> u32 {
+        self.umask
     }
 
     /// To be called right before values are used.
