@@ -15,7 +15,7 @@ use gated::{Gated, approving};
 use rustix::process::Signal;
 use silence::{Asker, Search, can_be_tried, look, random_value, vault};
 use support::{finish, send};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Child;
 
 /// Asks for any command with the password in T, and runs one.
@@ -65,7 +65,7 @@ async fn the_same_user_can_not_look_into_the_daemon() {
     }
     assert!(looked.is_open("cmdline") && looked.is_open("status"), "{looked:?}");
 
-    // the same from where nothing protects it, which the child of a command is as well
+    // the same from where nothing protects it
     let child = unprotected(&asker, &value).await;
     let looked = look::as_the_user(&asker, child.id().unwrap(), &search).await;
     for what in ["mem", "environ", "maps", "process_vm_readv", "pidfd_getfd", "ptrace"] {
@@ -73,6 +73,29 @@ async fn the_same_user_can_not_look_into_the_daemon() {
     }
     assert!(looked.found().iter().any(|found| found.starts_with("environ ")), "{looked:?}");
     assert!(looked.found().iter().any(|found| found.starts_with("mem:")), "{looked:?}");
+}
+
+#[tokio::test]
+async fn while_a_command_runs_it_has_the_value_and_the_client_that_waits_for_it_does_not() {
+    if !can_be_tried() {
+        return;
+    }
+    let value = random_value();
+    let search = Search::of(&value);
+    let (_gated, asker) = world(&value).await;
+    let mut client = asker.command(asker.program("secret-gate"));
+    let mut client = client.args(exec(&["--", "/bin/sh", "-c", "echo $$; exec sleep 600"])).spawn().unwrap();
+    let mut command = String::new();
+    let mut said = BufReader::new(client.stdout.as_mut().unwrap());
+    tokio::time::timeout(Duration::from_secs(60), said.read_line(&mut command)).await.unwrap().unwrap();
+
+    let looked = look::as_the_user(&asker, client.id().unwrap(), &search).await;
+    assert!(looked.is_open("mem") && looked.is_open("environ") && looked.size() > 1024 * 1024, "{looked:?}");
+    assert_eq!(looked.found(), Vec::<&str>::new());
+    // as the documents say: no tool keeps the same user out of that
+    let looked = look::as_the_user(&asker, command.trim().parse().unwrap(), &search).await;
+    assert!(looked.found().iter().any(|found| found.starts_with("environ ")), "{looked:?}");
+    assert!(!looked.found().iter().any(|found| found.starts_with("cmdline ")), "{looked:?}");
 }
 
 #[tokio::test]
