@@ -1,10 +1,5 @@
 //! `doctor`: what it finds, what it says to do, and that it asks nobody.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "in tests, a failure is a panic"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "in tests, a failure is a panic")]
 
 mod gated;
 mod support;

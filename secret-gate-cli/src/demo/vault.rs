@@ -1,7 +1,7 @@
 //! The demo's vault: every value is random and made up, and says so where it can.
 
 use rand_core::{OsRng, RngCore};
-use secret_gate_core::{Field, FieldKind, Item, MemoryBackend, SecretValue};
+use secret_gate_core::{Field, FieldKind, Item, MemoryBackend, SecretBackend as _, SecretValue};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use crate::exit::Exit;
@@ -25,7 +25,8 @@ pub(super) fn made_up() -> Result<MemoryBackend, Failure> {
     let api_token = Item::new("i1", VAULT, API_TOKEN).with_field(concealed("token", marked("token", 32)?));
     let database = Item::new("i2", VAULT, DATABASE)
         .with_field(text("username", marked("user", 6)?))
-        .with_field(concealed("password", marked("password", 24)?))
+        // 42 bytes: in base64, a last group that is not full would be left when the value is taken out
+        .with_field(concealed("password", marked("password", 25)?))
         .with_field(text("hostname", marked("host", 6)? + ".example"))
         .with_field(text("port", port()?));
     let deploy_key =
@@ -39,6 +40,15 @@ pub(super) fn made_up() -> Result<MemoryBackend, Failure> {
         .with_item(database)
         .with_item(deploy_key)
         .with_item(two_factor))
+}
+
+/// The public half of the vault's SSH key, as `authorized_keys` has it.
+pub(super) async fn public_key(vault: &MemoryBackend) -> Result<String, Failure> {
+    let fail = |problem: &dyn std::error::Error| Failure::new(Exit::Failed, format!("the vault has no key: {problem}"));
+    let item = vault.item(VAULT, "i3").await.map_err(|problem| fail(&problem))?;
+    let value = item.fields.first().map(|field| field.value.expose()).unwrap_or_default();
+    let key = PrivateKey::from_openssh(value).and_then(|key| key.public_key().to_openssh());
+    key.map_err(|problem| fail(&problem))
 }
 
 fn text(name: &str, value: String) -> Field {
@@ -94,7 +104,6 @@ fn no_random_numbers() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use secret_gate_core::SecretBackend;
     use secret_gate_core::otp::current_code;
 
     use super::*;

@@ -3,11 +3,12 @@
 use secret_gate_core::client::{ClientError, RemoteGate};
 use secret_gate_core::wire::{AccessRequest, FieldsRequest, SearchRequest, SecretResponse, Status};
 
+use crate::demo::tell::Teller;
 use crate::demo::vault::{DATABASE, DEPLOY_KEY, MARK, TWO_FACTOR};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render;
-use crate::ui::{BOLD, DIM, RESET, Ui};
+use crate::ui::Ui;
 
 /// The reason that should not convince anybody.
 pub(super) const CURIOUS: &str = "just curious";
@@ -18,7 +19,7 @@ const CODE: &str = "code?attribute=otp";
 
 /// Goes through every step; with `must_agree`, a step that a human refuses fails.
 pub(super) async fn walk(ui: Ui, gate: &RemoteGate, must_agree: bool) -> Result<(), Failure> {
-    let walk = Walk { ui, gate, must_agree };
+    let walk = Walk { teller: Teller(ui), gate, must_agree };
     walk.search().await?;
     walk.fields().await?;
     let password = walk.password().await?;
@@ -28,7 +29,7 @@ pub(super) async fn walk(ui: Ui, gate: &RemoteGate, must_agree: bool) -> Result<
 }
 
 struct Walk<'a> {
-    ui: Ui,
+    teller: Teller,
     gate: &'a RemoteGate,
     must_agree: bool,
 }
@@ -156,17 +157,19 @@ impl Walk<'_> {
     }
 
     fn step(&self, name: &str, explanation: &str) -> Result<(), Failure> {
-        self.ui.tell(&format!("\n{BOLD}{name:8}{RESET} {explanation}"))
+        self.teller.step(name, explanation)
     }
 
     fn call(&self, route: &str, detail: &str) -> Result<(), Failure> {
-        let slash = if detail.starts_with("{token}") { "/" } else { " " };
-        self.ui.tell(&format!("{:8} {DIM}{route}{slash}{detail}{RESET}", ""))
+        self.teller.call(route, detail)
     }
 
     fn answer(&self, status: u16, text: &str) -> Result<(), Failure> {
-        let lines = text.trim_end().replace('\n', &format!("\n{:14}", ""));
-        self.ui.tell(&format!("{:8} {status}  {lines}", ""))
+        self.teller.answer(status, text)
+    }
+
+    fn remark(&self, text: &str) -> Result<(), Failure> {
+        self.teller.remark(text)
     }
 
     fn decided(&self, status: Status) -> Result<(), Failure> {
@@ -179,13 +182,9 @@ impl Walk<'_> {
         };
         self.answer(200, word)
     }
-
-    fn remark(&self, text: &str) -> Result<(), Failure> {
-        self.ui.tell(&format!("{:8} {text}", ""))
-    }
 }
 
 /// A step that does not hold.
-fn broken(what: &str) -> Failure {
+pub(super) fn broken(what: &str) -> Failure {
     Failure::new(Exit::Failed, format!("the demo shows a fault: {what}"))
 }
