@@ -1,6 +1,6 @@
 //! Callers from a sandbox get nothing done by the daemon, whose commands would run outside of it.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "in tests, a failure is a panic; what is left out is told")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "in tests, a failure is a panic")]
 
 mod gated;
 mod support;
