@@ -29,11 +29,13 @@ pub(crate) async fn request(
     options: &Options,
     context: &RequestContext<RoleServer>,
 ) -> Result<Decision, Refusal> {
+    // looking up what is meant counts as well: the client waits for all of it
+    let started = Instant::now();
     let secret_name = request.secret_name.clone();
     let wait = request.wait_sec.map_or(options.wait, |seconds| Duration::from_secs(seconds.max(1).unsigned_abs()));
     let wish = wish(request, run::agent(context)).await?;
     let mut visit = questions.join(wish)?;
-    let news = News { context, every: options.progress, wait: wait.min(MAX_WAIT) };
+    let news = News { context, started, every: options.progress, wait: wait.min(MAX_WAIT) };
     let waited = news.wait_for(&mut visit).await;
     let Some(end) = waited else {
         let message = pending(&visit.state());
@@ -177,6 +179,7 @@ fn pending(state: &State) -> String {
 /// Waiting, of which the client hears where it wants to.
 struct News<'a> {
     context: &'a RequestContext<RoleServer>,
+    started: Instant,
     every: Duration,
     wait: Duration,
 }
@@ -184,9 +187,9 @@ struct News<'a> {
 impl News<'_> {
     /// The answer to the question; none when the time is up.
     async fn wait_for(&self, visit: &mut Visit) -> Option<Result<Granted, Failed>> {
-        let started = Instant::now();
+        let Self { context: _, started, every, wait } = *self;
         let token = self.context.meta.get_progress_token();
-        let mut ticks = interval_at(started + self.every, self.every);
+        let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let message = match visit.state() {
@@ -197,11 +200,11 @@ impl News<'_> {
             };
             tokio::select! {
                 () = visit.changed() => {}
-                () = tokio::time::sleep_until(started + self.wait) => return None,
+                () = tokio::time::sleep_until(started + wait) => return None,
                 _ = ticks.tick() => {
                     if let Some(token) = &token {
                         let elapsed = started.elapsed().as_secs_f64();
-                        notify(&self.context.peer, token.clone(), elapsed, self.wait, message).await;
+                        notify(&self.context.peer, token.clone(), elapsed, wait, message).await;
                     }
                 }
             }

@@ -44,10 +44,10 @@ pub(crate) async fn exec(exec: Exec, agent: Option<String>) -> Result<Ran, Refus
     let call = exec_request(&exec);
     let Exec { secret_name, vault, field, env_var, command, args, env, working_dir, timeout_sec } = exec;
     let (field, env_var) = (given(field), given(env_var));
-    let named = Named::read(&secret_name, vault, field)?;
-    if named.field.is_some() && env_var.is_none() {
+    if field.is_some() && env_var.is_none() {
         return Err(Refusal::new("env_var is missing: name the environment variable that is to carry field"));
     }
+    let named = Named::read(&secret_name, vault, field)?;
     let wanted = Wanted::read(named, Vec::new(), env_var, env)?;
     if !wanted.is_carried() {
         return Err(Refusal::new(

@@ -1,6 +1,7 @@
 //! The protocol: which tool is called, and how its answer looks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, ErrorCode,
@@ -9,6 +10,7 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, ServerInitializeError, serve_server};
 use rmcp::{RoleServer, ServerHandler};
+use secret_gate_core::client::ClientError;
 use secret_gate_core::daemon::Settings;
 use secret_gate_core::wire::{FieldsRequest, SearchRequest};
 use serde::Serialize;
@@ -30,6 +32,9 @@ const MAX_CALLS: usize = 64;
 
 /// The methods that this server answers.
 const KNOWN_METHODS: [&str; 5] = ["initialize", "ping", "server/discover", "tools/call", "tools/list"];
+
+/// How long the server may take to answer a look-up.
+const LOOK_UP: Duration = Duration::from_secs(40);
 
 /// Why serving ended otherwise than with the end of input.
 #[derive(Debug, thiserror::Error)]
@@ -199,7 +204,7 @@ fn refused(refusal: Refusal) -> CallToolResponse {
 
 async fn search(Search { query, limit }: Search) -> Result<Matches, Refusal> {
     let gate = Settings::read(None)?.gate(run::POLL_INTERVAL)?;
-    let found = gate.search(&SearchRequest { query, limit: limit.unwrap_or_default() }).await?;
+    let found = in_time(gate.search(&SearchRequest { query, limit: limit.unwrap_or_default() })).await?;
     let count = found.results.len();
     let results = found.results.into_iter().map(Into::into).collect();
     Ok(Matches { results, query: found.query, count, incomplete: found.incomplete })
@@ -208,9 +213,19 @@ async fn search(Search { query, limit }: Search) -> Result<Matches, Refusal> {
 async fn inspect(Inspect { secret_name, vault }: Inspect) -> Result<Fields, Refusal> {
     let Named { name, vault, field: _ } = Named::read(&secret_name, vault, None)?;
     let gate = Settings::read(None)?.gate(run::POLL_INTERVAL)?;
-    let known = gate.fields(&FieldsRequest { secret_name: name, vault }).await?;
+    let known = in_time(gate.fields(&FieldsRequest { secret_name: name, vault })).await?;
     let fields = known.fields.into_iter().map(Into::into).collect();
     Ok(Fields { secret_name: known.secret_name, vault_name: known.vault_name, fields })
+}
+
+/// An answer of the server, before clients give up.
+async fn in_time<T: Send>(answer: impl Future<Output = Result<T, ClientError>> + Send) -> Result<T, Refusal> {
+    match tokio::time::timeout(LOOK_UP, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => {
+            Err(Refusal::with_hint("the secret-gate server does not answer", "Try again in a moment, or tell the user"))
+        }
+    }
 }
 
 async fn status() -> Result<DaemonStatus, Refusal> {
@@ -218,9 +233,7 @@ async fn status() -> Result<DaemonStatus, Refusal> {
         None => DaemonStatus { socket_path: daemon::place()?, ..DaemonStatus::default() },
         Some(status) => DaemonStatus {
             running: true,
-            uptime: humantime::format_duration(std::time::Duration::from_secs(status.uptime_seconds))
-                .to_string()
-                .replace(' ', ""),
+            uptime: humantime::format_duration(Duration::from_secs(status.uptime_seconds)).to_string().replace(' ', ""),
             entry_count: status.entry_count,
             socket_path: status.socket_path,
             pid: status.pid,

@@ -48,6 +48,23 @@ async fn every_revision_is_spoken() {
 }
 
 #[tokio::test]
+async fn the_subcommand_is_the_same_server_and_its_own_daemon() {
+    let world = World::start().await;
+    let mut client = world.client_of_subcommand(&["--wait", "1s"]);
+    assert_eq!(client.initialize("2025-11-25").await["serverInfo"]["name"], "secret-gate");
+    assert_eq!(names(&client.ask("tools/list", json!({})).await), TOOLS);
+    let wants = json!({"secret_name": "db", "reason": "migrate"});
+    assert_eq!(client.done("request_secret", wants.clone()).await["status"], "pending");
+    world.decide("migrate", "Approve").await;
+    let mut waits = wants;
+    waits["wait_sec"] = 50.into();
+    assert_eq!(client.done("request_secret", waits).await["status"], "approved");
+    let exec = json!({"secret_name": "db", "field": "password", "env_var": "P", "command": "echo $P"});
+    assert_eq!(client.done("exec_with_secret", exec).await["stdout"], "[redacted:db/password]\n");
+    assert_eq!(client.end().await, (Some(0), String::new()));
+}
+
+#[tokio::test]
 async fn what_is_no_call_is_answered_and_serving_goes_on() {
     let world = World::start().await;
     let mut client = world.client(&[]);

@@ -78,8 +78,16 @@ impl World {
         self.home.path().join(name)
     }
 
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+    /// A client of `secret-gate mcp`.
+    pub(crate) fn client_of_subcommand(&self, arguments: &[&str]) -> Client {
+        let program = Path::new(PROGRAM).with_file_name("secret-gate");
+        assert!(program.exists(), "there is no client beside the program; run: cargo build -p secret-gate-cli");
+        let arguments = [&["mcp"], arguments].concat();
+        Client::of(self.command(&program, &arguments).spawn().unwrap())
+    }
+
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.home.path())
@@ -98,7 +106,7 @@ impl World {
 
     /// A client that has not said anything yet.
     pub(crate) fn client(&self, arguments: &[&str]) -> Client {
-        Client::of(self.command(arguments).spawn().unwrap())
+        Client::of(self.command(Path::new(PROGRAM), arguments).spawn().unwrap())
     }
 
     /// A client that has shaken hands.
