@@ -34,7 +34,7 @@ impl DaemonCommand {
                 connect_or_start().await?;
                 ui.note("the daemon runs");
             }
-            Self::Stop => match forgotten(Verb::Stop).await? {
+            Self::Stop => match stopped().await? {
                 None => ui.note("no daemon is running"),
                 Some(count) => ui.note(&format!("the daemon ends; {}", approvals(count, "forgotten"))),
             },
@@ -257,6 +257,20 @@ async fn forgotten(verb: Verb) -> Result<Option<usize>, Failure> {
     match running().await? {
         None => Ok(None),
         Some(stream) => done(stream, verb).await.map(Some),
+    }
+}
+
+/// The same for one that is told to end. One that does not even understand that is named.
+async fn stopped() -> Result<Option<usize>, Failure> {
+    let Some(stream) = running().await? else { return Ok(None) };
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default();
+    match protocol::ask(stream, Verb::Stop, PATIENCE).await {
+        Ok(Event::Done { count }) => Ok(Some(count)),
+        // it ends, but a key may stay in an ssh-agent
+        Ok(Event::Failed(failure)) if failure.kind == FailureKind::Failed => Err(failure.into()),
+        Err(ConnectError::NotRunning) => Ok(None),
+        Err(error @ ConnectError::Silent { .. }) => Err(error.into()),
+        _ => Err(ConnectError::Foreign { path: place()?.as_path().to_owned(), pid }.into()),
     }
 }
 

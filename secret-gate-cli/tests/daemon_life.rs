@@ -158,12 +158,14 @@ async fn one_of_another_version_that_is_in_use_is_left_alone() {
 
 #[tokio::test]
 async fn what_does_not_speak_as_a_daemon_is_reported() {
-    for odd in [json!({"event": "later"}), json!([]), done()] {
+    for odd in [json!({"event": "later"}), json!([]), json!({"event": "started"})] {
         let machine = Machine::new().with("SECRET_GATE_URL", "http://127.0.0.1:9").with_daemon();
         let _impostor = Impostor::at(&machine, move |_| Does::Say(odd.clone()));
-        let run = machine.run(&["daemon", "start"]).await;
         let what_to_do = format!("end it with: kill {}", std::process::id());
-        assert!(run.code == 6 && run.err.contains(&what_to_do), "{run:?}");
+        for verb in ["start", "stop"] {
+            let run = machine.run(&["daemon", verb]).await;
+            assert!(run.code == 6 && run.err.contains(&what_to_do), "{verb}: {run:?}");
+        }
     }
 }
 
