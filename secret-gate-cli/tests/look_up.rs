@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Machine, Reply, Server, error};
+use support::{Machine, Reply, Server, error, finish};
 
 #[tokio::test]
 async fn search_prints_one_match_a_line() {
@@ -30,6 +30,38 @@ async fn fields_prints_labels_and_types() {
     let run = machine.run(&["--secret", "db", "--fields", "--format", "json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&run.out).unwrap(), answer);
     assert_eq!(run.err, "");
+}
+
+#[tokio::test]
+async fn the_subcommands_print_what_the_flags_do() {
+    let matches = json!([{"secret_name": "db", "vault_name": "Infra", "score": 0.9, "match_type": "prefix"}]);
+    let fields = json!([{"label": "password", "type": "CONCEALED"}]);
+    let server = Server::start().await;
+    server.on("POST /search", Reply::Json(200, json!({"query": "db", "results": matches})));
+    server.on("POST /fields", Reply::Json(200, json!({"secret_name": "db", "vault_name": "Infra", "fields": fields})));
+    let machine = Machine::of(&server);
+    // a word that looks like a flag, and one that is a subcommand, are words
+    let elsewhere = Machine::new();
+    for (args, flags) in [
+        (&["search", "db", "--limit", "3"][..], &["--search", "db", "--search-limit", "3"][..]),
+        (&["search", "db", "--format=json"], &["--search", "db", "--format", "json"]),
+        (&["search", "--", "-db"], &["-search", "-db"]),
+        (&["search", "grants"], &["-search", "grants"]),
+        (&["fields", "--secret", "db", "--vault", "Infra"], &["--secret", "db", "--vault", "Infra", "--fields"]),
+        (&["fields", "--secret", "db", "--format", "json"], &["--secret", "db", "--fields", "--format", "json"]),
+    ] {
+        // the harness adds a flag of its own to what it runs with a secret
+        let (subcommand, rest) = args.split_first().unwrap();
+        let mut command = elsewhere.command(env!("CARGO_BIN_EXE_secret-gate"));
+        command.args([subcommand, "--server", &server.url]).args(rest);
+        let new = finish(command.spawn().unwrap()).await;
+        let old = machine.run(flags).await;
+        assert_eq!((new.code, &new.out, &new.err), (0, &old.out, &old.err), "{args:?}");
+        let calls = server.calls();
+        assert_eq!(calls[calls.len() - 1].body, calls[calls.len() - 2].body, "{args:?}");
+    }
+    assert_eq!(machine.run(&["search"]).await.code, 2);
+    assert_eq!(server.count("POST /request"), 0);
 }
 
 #[tokio::test]
