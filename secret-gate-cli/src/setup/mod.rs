@@ -11,6 +11,7 @@ mod link;
 mod target;
 mod toml;
 
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -122,7 +123,9 @@ impl Setup {
         if self.dry_run || !self.may_go_on(ui, changes.len())? {
             return Ok(exit(failed));
         }
+        let _turn = turn(&places.home);
         for change in &changes {
+            // looks again at what is there, since others may have had their turn meanwhile
             if let Err(problem) = change.apply(way) {
                 failed |= refused(ui, change.path(), &problem);
             }
@@ -280,6 +283,14 @@ impl Change<'_> {
             Self::Link(link, _) => link.apply(way),
         }
     }
+}
+
+/// Lets one setup at a time change files, for as long as this is kept. Some file systems know no locks; there, each goes
+/// on, as with other programs that write these files.
+fn turn(home: &Path) -> Option<File> {
+    let folder = File::open(home).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 /// A line of the list of files.
