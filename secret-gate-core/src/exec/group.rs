@@ -1,6 +1,7 @@
 //! A running command: its process group, from the start to the last of its processes.
 
 use std::convert::Infallible;
+use std::os::fd::BorrowedFd;
 use std::sync::mpsc;
 use std::{io, process, thread};
 
@@ -29,8 +30,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Watches over this child, which leads a process group.
-    pub(super) fn of(mut child: process::Child) -> io::Result<Self> {
+    /// Watches over this child, which leads a process group and writes to these pipes.
+    pub(super) fn of(mut child: process::Child, pipes: [BorrowedFd<'_>; 2]) -> io::Result<Self> {
         let leader = Pid::from_child(&child);
         let (reap, reaping) = mpsc::channel::<Infallible>();
         let (say, end) = oneshot::channel();
@@ -42,7 +43,7 @@ impl Group {
         };
         let group = Self {
             leader,
-            descendants: Descendants::default(),
+            descendants: Descendants::of(leader, pipes),
             end,
             ended: None,
             is_left: false,

@@ -40,8 +40,9 @@ const REST_BYTES: u64 = 2 * 1024 * 1024;
 /// - when this future is dropped, or `output` fails: every process gets SIGKILL at once.
 ///
 /// Every process is: the group, and on Linux also those that left the group (`setsid`) and whose parent still runs, or its
-/// parent, up to the group. A process whose parent has ended and that is in another group (a daemon) is not found; neither
-/// is one that runs as another user (`sudo`).
+/// parent, up to the group, or that still hold the command's standard output or error. A process whose parent has ended,
+/// that is in another group and that let go of both (a daemon) is not found; neither is one that runs as another user
+/// (`sudo`), nor one that another program was asked to start (`systemd-run`, `docker run`, `at`).
 ///
 /// What a command has written before its end is passed on, however slowly `output` takes it; the end is not put off by
 /// that, only the return of this function.

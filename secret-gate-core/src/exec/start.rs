@@ -71,7 +71,7 @@ pub(super) fn start(
         _ => ExecError::Start(error),
     })?;
     let pid = spawned.id();
-    let group = Group::of(spawned).map_err(ExecError::Start)?;
+    let group = Group::of(spawned, [stdout.as_fd(), stderr.as_fd()]).map_err(ExecError::Start)?;
     if let Some(hear) = command.on_start.take() {
         hear(pid);
     }

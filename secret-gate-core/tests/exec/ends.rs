@@ -1,6 +1,7 @@
 //! How commands end, and that nothing of them is left.
 
 use std::future::pending;
+use std::io::{self, BufRead as _};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -175,22 +176,73 @@ async fn a_background_process_that_let_go_of_the_output_is_left_alone() {
     end(pids(&out)[0]);
 }
 
-/// What the documents say is not found: nothing waits for it, either.
+/// It is found by the output that it holds.
 #[tokio::test]
-async fn a_daemon_that_holds_the_output_holds_nothing_up() {
+async fn a_daemon_that_holds_the_output_is_ended() {
     for line in [
         "setsid sleep 300 & echo $!; sleep 0.2; exit 7",
-        "setsid sh -c 'trap \"\" PIPE; cat /dev/zero; sleep 300' & echo $!; sleep 0.2; exit 7",
+        "setsid sleep 300 >/dev/null & echo $!; sleep 0.2; exit 7",
+        "setsid sh -c 'trap \"\" PIPE TERM; cat /dev/zero; sleep 300' & echo $!; sleep 0.2; exit 7",
     ] {
         let started = Instant::now();
         let mut output = secret_gate_core::exec::Collected::new();
         let exit = run(shell(line), &[], &mut output, pending()).await.unwrap();
         assert_eq!(exit.code(), 7, "{line}");
         assert!(started.elapsed() < Duration::from_secs(30), "{line}: {:?}", started.elapsed());
-        let first = output.stdout.split(|byte| *byte == b'\n').next().unwrap();
-        let number: String = first.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
-        end(number.parse().unwrap());
+        all_gone(&[first_number(&output.stdout)]).await;
     }
+}
+
+#[tokio::test]
+async fn a_daemon_is_ended_when_the_time_is_up() {
+    let line = "sh -c 'trap \"\" TERM; setsid sh -c \"trap : TERM; echo \\$\\$ ready; sleep 300; sleep 300\" & exit'; sleep 300";
+    let mut output = secret_gate_core::exec::Collected::new();
+    let exit = run(shell(line).timeout(Duration::from_secs(1)), &[], &mut output, pending()).await.unwrap();
+    assert_eq!(exit.ended, Ended::TimedOut);
+    all_gone(&[first_number(&output.stdout)]).await;
+}
+
+/// What ran before was handed the output, as ssh does with a connection that several share, and is no part of the command.
+#[tokio::test]
+async fn a_stranger_that_was_handed_the_output_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "import socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('socket')
+listener.listen()
+print('ready', flush=True)
+connection = listener.accept()[0]
+held = socket.recv_fds(connection, 1, 1)
+print('held', flush=True)
+import time; time.sleep(300)";
+    let mut stranger = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = io::BufReader::new(stranger.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
+    // the start of a process is known to a hundredth of a second
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let script = "import socket
+connection = socket.socket(socket.AF_UNIX)
+connection.connect('socket')
+socket.send_fds(connection, [b'x'], [1])
+connection.recv(1)";
+    let command = Command::new(["/usr/bin/python3", "-c", script], folder.path()).timeout(Duration::from_secs(2));
+    let mut output = secret_gate_core::exec::Collected::new();
+    let exit = run(command, &[], &mut output, pending()).await.unwrap();
+    assert_eq!(exit.ended, Ended::TimedOut);
+    assert_eq!(said.next().unwrap().unwrap(), "held");
+    end(stranger.id());
+    stranger.wait().unwrap();
+}
+
+fn first_number(output: &[u8]) -> u32 {
+    let line = output.split(|byte| *byte == b'\n').next().unwrap();
+    let digits: String = line.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
+    digits.parse().unwrap()
 }
 
 /// Ends a process that a test left running, and is to run until now.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -34,16 +34,28 @@ pub(crate) fn sealed_copy(content: &[u8]) -> io::Result<Option<OwnedFd>> {
     Ok(Some(copy.into()))
 }
 
-/// The members of a process group and all that they started, whatever group those are in by now.
+/// The members of a process group, all that they started, whatever group those are in by now, and what else writes to
+/// the pipes of the command.
 ///
 /// A process is known by its descriptor, so that a signal never meets another one that got its number. One whose parent
-/// has ended already, and that left the group before, is not found.
-#[derive(Debug, Default)]
+/// has ended already, and that left the group and let go of the pipes before, is not found.
+#[derive(Debug)]
 pub(crate) struct Descendants {
     known: HashMap<i32, (Stat, OwnedFd)>,
+    /// The pipes, as `/proc/PID/fd` shows them.
+    pipes: Vec<PathBuf>,
+    /// When the command was started. What ran before may have been handed a pipe, and belongs to somebody else.
+    since: u64,
 }
 
 impl Descendants {
+    /// Of a command with this leader, which is not reaped yet, that writes to these pipes.
+    pub(crate) fn of(leader: Pid, pipes: [BorrowedFd<'_>; 2]) -> Self {
+        let shown = |pipe: &BorrowedFd<'_>| fs::read_link(format!("/proc/self/fd/{}", pipe.as_raw_fd())).ok();
+        let since = Stat::started(leader.as_raw_pid()).unwrap_or(u64::MAX);
+        Self { known: HashMap::new(), pipes: pipes.iter().filter_map(shown).collect(), since }
+    }
+
     /// Looks for members that are not known yet; returns whether there were any.
     pub(crate) fn gather(&mut self, group: Pid) -> bool {
         let group = group.as_raw_pid();
@@ -54,7 +66,9 @@ impl Descendants {
         }
         let is_known =
             |pid: i32, stat: &Stat| self.known.get(&pid).is_some_and(|(known, _)| known.started == stat.started);
-        let is_root = |pid: i32, stat: &Stat| stat.group == group || is_known(pid, stat);
+        let is_root = |pid: i32, stat: &Stat| {
+            stat.group == group || is_known(pid, stat) || (stat.started >= self.since && self.is_written_by(pid))
+        };
         let mut queue: Vec<i32> =
             running.iter().filter(|(pid, stat)| is_root(**pid, stat)).map(|(pid, _)| *pid).collect();
         let mut members = HashSet::new();
@@ -78,6 +92,16 @@ impl Descendants {
             // an error says that it has ended, or that it runs as another user
             rustix::process::pidfd_send_signal(descriptor, signal).ok();
         }
+    }
+
+    /// Whether this process has one of the pipes open to write to it.
+    fn is_written_by(&self, pid: i32) -> bool {
+        // an error says that it has ended, or that it runs as another user
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        descriptors.map(|descriptor| descriptor.path()).any(|path| {
+            fs::read_link(&path).is_ok_and(|pipe| self.pipes.contains(&pipe))
+                && fs::symlink_metadata(&path).is_ok_and(|link| link.mode() & 0o200 != 0)
+        })
     }
 
     fn add(&mut self, pid: i32, stat: Stat) -> bool {
@@ -108,6 +132,12 @@ impl Stat {
     /// `None` for what is not there or has ended.
     fn read(pid: i32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// When a process started that may have ended since.
+    fn started(pid: i32) -> Option<u64> {
+        let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        line.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -147,6 +177,7 @@ mod tests {
         let own = Stat::read(std::process::id().cast_signed()).unwrap();
         assert_eq!(own.parent, rustix::process::getppid().unwrap().as_raw_pid());
         assert!(own.started > 0);
+        assert_eq!(Stat::started(std::process::id().cast_signed()), Some(own.started));
     }
 
     #[test]

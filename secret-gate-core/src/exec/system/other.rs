@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal};
@@ -23,10 +23,14 @@ pub(crate) fn sealed_copy(_: &[u8]) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Nothing beyond the process group.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Descendants;
 
 impl Descendants {
+    pub(crate) fn of(_: Pid, _: [BorrowedFd<'_>; 2]) -> Self {
+        Self
+    }
+
     pub(crate) fn gather(&mut self, _: Pid) -> bool {
         false
     }
