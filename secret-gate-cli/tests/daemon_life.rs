@@ -224,6 +224,7 @@ async fn one_whose_socket_was_removed_makes_place_for_another() {
     std::fs::remove_file(machine.path("secret-gate.sock")).unwrap();
     let run = machine.run(&ASK).await;
     assert_eq!((run.code, run.out.as_str()), (0, "s3cret-value\n"), "{run:?}");
+    assert!(!run.err.contains("warning"), "there is a daemon: {run:?}");
     assert_eq!(gated.asked(), 2, "the first one forgot what it held");
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gated::{Gated, approving};
 use secret_gate_core::client::ServerUrl;
 use secret_gate_core::daemon::{
-    Answer, Event, Exec, Failure, FailureKind, Inject, OsText, SocketPath, Verb, Way, Wish, call,
+    Answer, Answers, Event, Exec, Failure, FailureKind, Inject, OsText, SocketPath, Verb, Way, Wish, call,
 };
 use secret_gate_core::wire::WantedSecret;
 use secret_gate_core::{Decision, Field, FieldKind, Item, Keep, MemoryBackend, ScriptedApprover, Use};
@@ -147,7 +147,10 @@ async fn called(machine: &Machine, verb: Verb) -> (String, Event) {
 }
 
 async fn called_at(place: SocketPath, verb: Verb) -> (String, Event) {
-    let mut answers = call(place.connect().await.unwrap(), verb).await.unwrap();
+    to_its_end(call(place.connect().await.unwrap(), verb).await.unwrap()).await
+}
+
+async fn to_its_end(mut answers: Answers) -> (String, Event) {
     let (mut output, mut last) = (String::new(), None);
     let everything = async {
         while let Some(answer) = answers.next().await.unwrap() {
@@ -213,4 +216,29 @@ async fn one_use_is_not_used_up_where_another_secret_was_denied() {
         called(&machine, exec(held(&gated, "db", "password", Use::any_command()), password(), "echo ${#P}")).await;
     assert!(output == "12\n" && matches!(event, Event::Exited { code: 0, .. }), "{output} {event:?}");
     assert_eq!(gated.asked(), 2);
+}
+
+#[tokio::test]
+async fn of_two_who_wait_for_one_use_one_gets_it() {
+    let gated = Gated::start(ScriptedApprover::new()).await;
+    let machine = gated.machine().with("PATH", "/usr/bin:/bin");
+    assert_eq!(machine.run(&["daemon", "start"]).await.code, 0);
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let wanted = wish(&gated, &[("db", "password")], Use::any_command());
+        let verb = exec(wanted, password(), "echo ran");
+        let mut answers = call(place(&machine).connect().await.unwrap(), verb).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(60), answers.next()).await.unwrap().unwrap();
+        assert!(matches!(heard, Some(Answer::Event(event)) if matches!(*event, Event::Asked { .. })));
+        waiting.push(answers);
+    }
+    gated.human.asked(0).await.ballot.cast(for_one_use()).await.unwrap();
+    let mut ran = Vec::new();
+    for answers in waiting {
+        let (output, event) = to_its_end(answers).await;
+        ran.push(output == "ran\n");
+        assert!(is_refused(&event) != ran[ran.len() - 1], "{event:?}");
+    }
+    assert_eq!(ran.iter().filter(|ran| **ran).count(), 1);
+    assert_eq!(gated.asked(), 1);
 }
