@@ -253,12 +253,15 @@ const WITHOUT_DAEMON: &str = "without a place for the daemon, only --secret work
 const RESTART: &str = "run secret-gate daemon stop, so that one of this version starts";
 
 fn running(status: &Status) -> Check {
-    let Status { pid, version, entry_count, socket_path, .. } = status;
+    let Status { pid, version, entry_count, socket_path, memory_locked, .. } = status;
     let message = format!("version {version}, process {pid}, holds {entry_count}, at {socket_path}");
-    if version == VERSION {
-        return Check::ok("daemon", message);
+    if version != VERSION {
+        return Check::new("daemon", State::Warn, format!("{message}; this is version {VERSION}")).hint(RESTART);
     }
-    Check::new("daemon", State::Warn, format!("{message}; this is version {VERSION}")).hint(RESTART)
+    if !memory_locked {
+        return Check::new("daemon", State::Warn, format!("{message}; its values may be swapped out")).hint(LOCKING);
+    }
+    Check::ok("daemon", message)
 }
 
 /// Whether there is an `ssh`.
@@ -301,9 +304,10 @@ fn memory() -> Check {
     if SecretValue::copy_of("probe").is_locked() {
         return Check::ok("memory", format!("values are kept out of swap, {limit}"));
     }
-    Check::new("memory", State::Warn, format!("values may be swapped out: pages can be locked {limit}"))
-        .hint("raise RLIMIT_MEMLOCK (ulimit -l, or LimitMEMLOCK= of systemd), or encrypt the swap")
+    Check::new("memory", State::Warn, format!("values may be swapped out: pages can be locked {limit}")).hint(LOCKING)
 }
+
+const LOCKING: &str = "raise RLIMIT_MEMLOCK (ulimit -l, or LimitMEMLOCK= of systemd), or encrypt the swap";
 
 /// Whether the daemon can protect itself: this process does so now.
 fn core_dumps() -> Check {
@@ -334,14 +338,15 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_of_another_version_is_told_apart() {
-        let status = |version: &str| {
+    fn a_daemon_of_another_version_or_without_locked_memory_is_told_apart() {
+        let status = |version: &str, memory_locked: bool| {
             let json = serde_json::json!({"pid": 7, "version": version, "uptime_seconds": 1, "entry_count": 2,
-                "socket_path": "/run/x\n", "memory_locked": true});
+                "socket_path": "/run/x\n", "memory_locked": memory_locked});
             running(&serde_json::from_value(json).unwrap())
         };
-        assert_eq!(status(VERSION).state, State::Ok);
-        let other = status("0.0.1");
+        assert_eq!(status(VERSION, true).state, State::Ok);
+        assert_eq!(status(VERSION, false).hint.as_deref(), Some(LOCKING));
+        let other = status("0.0.1", true);
         assert!(other.state == State::Warn && other.hint.as_deref() == Some(RESTART), "{other:?}");
         assert!(other.line().contains("/run/x\\n; this is version"), "{}", other.line());
     }

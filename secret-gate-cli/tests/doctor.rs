@@ -7,7 +7,7 @@ mod support;
 use gated::{Gated, approving};
 use secret_gate_core::ScriptedApprover;
 use serde_json::{Value, json};
-use support::{Machine, Reply, Run, Server, error};
+use support::{Machine, Reply, Run, Server, error, shown, terminal};
 
 const JSON: [&str; 3] = ["doctor", "--format", "json"];
 
@@ -87,6 +87,21 @@ async fn a_server_that_is_away_or_none_is_a_failure() {
     let hangs = Server::start().await.on("GET /health", Reply::Silence);
     let run = Machine::of(&hangs).run(&JSON).await;
     assert_eq!((run.code, found(&run, "server").1), (1, "there was no answer within 5 s".to_owned()), "{run:?}");
+}
+
+#[tokio::test]
+async fn colours_are_for_terminals() {
+    for (variable, value, coloured) in [("TERM", "xterm", true), ("NO_COLOR", "1", false)] {
+        let (mut near, far) = terminal();
+        let machine = Machine::new().with("TERM", "xterm").with(variable, value);
+        let mut doctor = machine.command(env!("CARGO_BIN_EXE_secret-gate"));
+        let ended = doctor.arg("doctor").stdout(far).spawn().unwrap().wait_with_output().await.unwrap();
+        drop(doctor);
+        assert_eq!(ended.status.code(), Some(1));
+        let screen = shown(&mut near);
+        assert_eq!(screen.contains("\x1b[1;31mFAIL\x1b[0m  configuration"), coloured, "{screen:?}");
+        assert_eq!(screen.contains("\nFAIL  configuration") || screen.starts_with("FAIL"), !coloured, "{screen:?}");
+    }
 }
 
 /// A server that serves.

@@ -69,5 +69,7 @@ Examples:
   secret-gate doctor
   secret-gate doctor --format json
 
-Nobody is asked, and no value is read. Each check takes 5 seconds at most. \
-Exit code: 0, or 1 where something has to be done.";
+Nobody is asked, and no value is read. Each check takes 5 seconds at most. A line for each: ok, warn or FAIL, \
+what was found, and below it what to do. With --format json, {\"ok\": true, \"checks\": [{\"name\": \"server\", \
+\"state\": \"ok\", \"message\": \"…\"}, …]}, where a state is ok, warn or fail, and hint says what to do. \
+Exit code: 0, or 1 where a check fails.";
