@@ -188,6 +188,26 @@ fn what_is_written_starts_the_mcp_server() {
 }
 
 #[test]
+fn the_commands_of_the_skill_are_understood() {
+    let mut home = Home::new();
+    home.set_up(&["--tool", "claude-code"]);
+    let skill = home.text(".claude/skills/secret-gate/SKILL.md");
+    let path = [home.path(".config/secret-gate/bin"), "/usr/bin".into(), "/bin".into()];
+    home.variables.push(("PATH", std::env::join_paths(path).unwrap().into()));
+    home.write("project/migrate", "#!/bin/sh\n");
+    fs::set_permissions(home.path("project/migrate"), fs::Permissions::from_mode(0o755)).unwrap();
+    let commands: Vec<_> = skill.lines().filter(|line| line.starts_with("secret-gate ")).collect();
+    assert_eq!(commands.len(), 4, "{skill}");
+    for command in commands {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", command]).env_clear().env("HOME", home.root());
+        shell.envs(home.variables.iter().map(|(name, value)| (name, value))).current_dir(home.path("project"));
+        let run = ended(shell.output().unwrap());
+        assert!(run.code == 1 && run.err.contains("no server is configured"), "{command}: {run:?}");
+    }
+}
+
+#[test]
 fn a_second_run_changes_nothing_and_removal_leaves_nothing() {
     let home = Home::with_agents();
     let before = home.snapshot();
