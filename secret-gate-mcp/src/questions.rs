@@ -74,8 +74,7 @@ impl Questions {
 
     /// The question for this wish: one that is open, or a new one.
     pub(crate) fn join(&self, wish: Wish) -> Result<Visit, Refusal> {
-        let key = serde_json::to_string(&(&wish.server, &wish.secrets, &wish.intended_use, &wish.duration))
-            .map_err(|error| Refusal::new(error.to_string()))?;
+        let key = key(&wish)?;
         let mut open = self.lock();
         open.retain(|_, question| question.answered.is_none_or(|at| at.elapsed() < UNHEARD));
         let question = open.entry(key.clone()).or_insert_with(|| self.put(key.clone(), wish));
@@ -148,6 +147,12 @@ impl Questions {
     }
 }
 
+/// What makes two wishes one question.
+fn key(wish: &Wish) -> Result<String, Refusal> {
+    serde_json::to_string(&(&wish.server, &wish.secrets, &wish.intended_use, &wish.duration))
+        .map_err(|error| Refusal::new(error.to_string()))
+}
+
 /// Somebody who waits for a question.
 #[derive(Debug)]
 pub(crate) struct Visit {
@@ -217,5 +222,74 @@ async fn ask(wish: Wish, state: &watch::Sender<State>) -> State {
             Ok(None) => return ended(),
             Err(error) => return refused(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A question that nobody waits for, and what tells how it stands.
+    fn open(questions: &Questions, wish: &Wish) -> watch::Sender<State> {
+        let (sender, state) = watch::channel(State::Asking);
+        let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        let question = Question { state, task, waiting: 0, visits: 0, answered: None };
+        questions.lock().insert(key(wish).unwrap(), question);
+        sender
+    }
+
+    fn denied() -> State {
+        State::Failed(Box::new(Failed::Daemon(Failure::new(FailureKind::Denied, "no"))))
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_has_heard_is_told_once() {
+        let (questions, wish) = (Questions::new(Duration::ZERO), Wish::default());
+        let sender = open(&questions, &wish);
+        questions.answered(&key(&wish).unwrap(), &denied());
+        sender.send_replace(denied());
+        let mut visit = questions.join(wish).unwrap();
+        assert!(matches!(visit.state(), State::Failed(_)));
+        assert_eq!(questions.lock().len(), 1);
+        drop(visit);
+        assert!(questions.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_not_kept_for_ever_and_an_approval_not_at_all() {
+        let (questions, wish) = (Questions::new(Duration::ZERO), Wish::default());
+        let _sender = open(&questions, &wish);
+        questions.answered(&key(&wish).unwrap(), &denied());
+        tokio::time::advance(UNHEARD).await;
+        let other = Wish { server: "other".to_owned(), ..Wish::default() };
+        // it is never put: nothing is awaited from here on
+        let _visit = questions.join(other).unwrap();
+        assert!(!questions.lock().contains_key(&key(&wish).unwrap()));
+
+        let _sender = open(&questions, &wish);
+        let granted = Granted { cached: false, items: Vec::new(), grant: None, notes: Vec::new() };
+        questions.answered(&key(&wish).unwrap(), &State::Granted(Box::new(granted)));
+        assert!(!questions.lock().contains_key(&key(&wish).unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_comes_back_keeps_the_question() {
+        let (questions, wish) = (Questions::new(Duration::from_secs(60)), Wish::default());
+        let _sender = open(&questions, &wish);
+        let is_open = || questions.lock().contains_key(&key(&Wish::default()).unwrap());
+        drop(questions.join(wish.clone()).unwrap());
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        // and waits for longer than the first would have left it
+        let visit = questions.join(wish.clone()).unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(is_open());
+        visit.stay_open();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(is_open());
+        let task = questions.lock().values().next().unwrap().task.clone();
+        drop(questions.join(wish).unwrap());
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        tokio::task::yield_now().await;
+        assert!(!is_open() && task.is_finished());
     }
 }

@@ -12,6 +12,10 @@ use secret_gate_core::wire::Candidate;
 /// The longest text of a refusal, in bytes: parts of it may come from elsewhere.
 const MAX_TEXT: usize = 16 * 1024;
 
+/// What to do where the server is away.
+const AWAY: &str =
+    "Try again in a moment; if that fails as well, tell the user that the secret-gate server can't be reached";
+
 /// Why it can't be done, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal(String);
@@ -61,11 +65,7 @@ impl From<Failure> for Refusal {
             FailureKind::Expired => {
                 Self::with_hint(message, "Ask again with request_secret when the user says that somebody can answer")
             }
-            FailureKind::Unreachable => Self::with_hint(
-                message,
-                "Nobody was asked. Try again in a moment; if that fails as well, tell the user that the secret-gate server can't \
-                 be reached",
-            ),
+            FailureKind::Unreachable => Self::with_hint(message, AWAY),
             FailureKind::Unauthorized => Self::with_hint(
                 message,
                 "Tell the user that SECRET_GATE_API_KEY or api_key_file does not fit this server; asking again changes nothing",
@@ -96,10 +96,9 @@ impl From<ClientError> for Refusal {
                 Some(pause) => Self::with_hint(message, format!("Try again in {} s", pause.as_secs().max(1))),
                 None => Self::with_hint(message, "Try again in a minute"),
             },
-            ClientError::Unreachable { .. } | ClientError::Interrupted { .. } => Self::with_hint(
-                with_cause(&error),
-                "Try again in a moment; if that fails as well, tell the user that the secret-gate server can't be reached",
-            ),
+            ClientError::Unreachable { .. } | ClientError::Interrupted { .. } => {
+                Self::with_hint(with_cause(&error), AWAY)
+            }
             ClientError::Unauthorized { message } => Self::with_hint(
                 message,
                 "Tell the user that SECRET_GATE_API_KEY or api_key_file does not fit this server; asking again changes nothing",

@@ -9,6 +9,7 @@ use rmcp::RoleServer;
 use rmcp::model::{ErrorCode, ErrorData, RequestId};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{Mutex, mpsc};
@@ -85,20 +86,22 @@ async fn read<W: AsyncWrite + Unpin>(
     let mut line = Vec::new();
     while let Some(length) = next_line(&mut reader, &mut line).await? {
         let heard = if length > MAX_MESSAGE {
-            Err((format!("a message is longer than {MAX_MESSAGE} bytes"), ErrorCode::INVALID_REQUEST, None))
+            let problem = format!("a message is longer than {MAX_MESSAGE} bytes");
+            vec![Err((problem, ErrorCode::INVALID_REQUEST, None))]
         } else {
             understand(&line)
         };
-        match heard {
-            Ok(Some(message)) => {
-                if messages.send(message).await.is_err() {
-                    return Ok(());
+        for heard in heard {
+            match heard {
+                Ok(message) => {
+                    if messages.send(message).await.is_err() {
+                        return Ok(());
+                    }
                 }
-            }
-            Ok(None) => {}
-            Err((problem, code, id)) => {
-                let error = ErrorData::new(code, problem, None);
-                write(answers, &TxJsonRpcMessage::<RoleServer>::error(error, id)).await?;
+                Err((problem, code, id)) => {
+                    let error = ErrorData::new(code, problem, None);
+                    write(answers, &TxJsonRpcMessage::<RoleServer>::error(error, id)).await?;
+                }
             }
         }
     }
@@ -131,25 +134,36 @@ async fn next_line(reader: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>)
 
 type Problem = (String, ErrorCode, Option<RequestId>);
 
-/// The message in a line; none where there is nothing to answer.
-fn understand(line: &[u8]) -> Result<Option<Incoming>, Problem> {
+/// The messages in a line; none where there is nothing to answer.
+fn understand(line: &[u8]) -> Vec<Result<Incoming, Problem>> {
     let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii();
     if line.is_empty() {
-        return Ok(None);
+        return Vec::new();
     }
     if let Ok(message) = serde_json::from_slice(line) {
-        return Ok(Some(message));
+        return vec![Ok(message)];
     }
     // the texts of the parser's errors could quote the line, which can be long
-    let Ok(value) = serde_json::from_slice::<Value>(line) else {
-        return Err(("a message is not JSON".to_owned(), ErrorCode::PARSE_ERROR, None));
-    };
-    match (value.get("method"), value.get("id").filter(|id| !id.is_null())) {
-        // notifications are never answered, known or not
-        (Some(Value::String(_)), None) => Ok(None),
-        (_, id) => {
-            let id = id.and_then(|id| serde_json::from_value(id.clone()).ok());
-            Err(("a message is none of JSON-RPC 2.0, or of its method".to_owned(), ErrorCode::INVALID_REQUEST, id))
+    match serde_json::from_slice(line) {
+        Err(_) => vec![Err(("a message is not JSON".to_owned(), ErrorCode::PARSE_ERROR, None))],
+        // revision 2025-03-26 has batches
+        Ok(Value::Array(batch)) if !batch.is_empty() => batch.into_iter().filter_map(one).collect(),
+        Ok(value) => one(value).into_iter().collect(),
+    }
+}
+
+/// The message that a value is; none where it is a notification that nobody knows.
+fn one(value: Value) -> Option<Result<Incoming, Problem>> {
+    let is_notification =
+        value.get("method").is_some_and(Value::is_string) && value.get("id").is_none_or(Value::is_null);
+    let id = value.get("id").and_then(|id| RequestId::deserialize(id).ok());
+    match serde_json::from_value(value) {
+        Ok(message) => Some(Ok(message)),
+        // these are never answered
+        Err(_) if is_notification => None,
+        Err(_) => {
+            let problem = "a message is none of JSON-RPC 2.0, or of its method".to_owned();
+            Some(Err((problem, ErrorCode::INVALID_REQUEST, id)))
         }
     }
 }
@@ -160,27 +174,40 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let ok = |line: &str| understand(line.as_bytes());
-        assert!(ok(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).unwrap().is_some());
-        assert!(ok("\u{feff}{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"tools/list\"}\r").unwrap().is_some());
-        assert!(ok("  ").unwrap().is_none());
-        assert!(ok(r#"{"jsonrpc":"1.0","method":"x"}"#).unwrap().is_none());
+        let count = |line: &str| {
+            let heard = understand(line.as_bytes());
+            assert!(heard.iter().all(Result::is_ok), "{line}");
+            heard.len()
+        };
+        assert_eq!(count(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), 1);
+        assert_eq!(count("\u{feff}{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"tools/list\"}\r"), 1);
+        assert_eq!(count("  "), 0);
+        assert_eq!(count(r#"{"jsonrpc":"1.0","method":"x"}"#), 0);
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        assert_eq!(count(&format!(r#"[{ping}, {{"jsonrpc":"1.0","method":"x"}}, {ping}]"#)), 2);
         let cases = [
             ("{", ErrorCode::PARSE_ERROR, None),
             ("\u{0}", ErrorCode::PARSE_ERROR, None),
             ("5", ErrorCode::INVALID_REQUEST, None),
             ("[]", ErrorCode::INVALID_REQUEST, None),
+            ("[[]]", ErrorCode::INVALID_REQUEST, None),
             (r#"{"id":7}"#, ErrorCode::INVALID_REQUEST, Some(RequestId::Number(7))),
+            (r#"[{"id":7}]"#, ErrorCode::INVALID_REQUEST, Some(RequestId::Number(7))),
             (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, ErrorCode::INVALID_REQUEST, Some(RequestId::Number(7))),
             (r#"{"jsonrpc":"2.0","id":[],"method":"ping"}"#, ErrorCode::INVALID_REQUEST, None),
         ];
         for (line, code, id) in cases {
-            let (_, got, from) = ok(line).unwrap_err();
+            let (_, got, from) = problem(line.as_bytes());
             assert_eq!((got, from), (code, id), "{line}");
         }
-        let deep = "[".repeat(100_000);
-        assert_eq!(ok(&deep).unwrap_err().1, ErrorCode::PARSE_ERROR);
-        assert_eq!(understand(b"\xff\xfe").unwrap_err().1, ErrorCode::PARSE_ERROR);
+        assert_eq!(problem("[".repeat(100_000).as_bytes()).1, ErrorCode::PARSE_ERROR);
+        assert_eq!(problem(b"\xff\xfe").1, ErrorCode::PARSE_ERROR);
+    }
+
+    fn problem(line: &[u8]) -> Problem {
+        let mut heard = understand(line);
+        assert_eq!(heard.len(), 1, "{}", String::from_utf8_lossy(line));
+        heard.remove(0).unwrap_err()
     }
 
     #[tokio::test]

@@ -95,6 +95,12 @@ async fn what_is_no_call_is_answered_and_serving_goes_on() {
     client.say(json!({"jsonrpc": "2.0", "method": "notifications/unheard-of", "params": {"a": 1}})).await;
     client.say(json!({"jsonrpc": "2.0", "id": 1234, "result": {}})).await;
     client.cancel(999_999).await;
+    // of a batch, each is answered
+    client
+        .say(json!([{"jsonrpc": "2.0", "id": 70, "method": "ping"}, 5, {"jsonrpc": "2.0", "id": 71, "method": "no/such"}]))
+        .await;
+    assert_eq!(client.answer(70).await["result"], json!({}));
+    assert_eq!(client.answer(71).await["error"]["code"], -32601);
 
     // in arguments, nothing breaks the protocol
     let cases = [

@@ -46,8 +46,8 @@ async fn an_approval_between_two_calls_is_redeemed() {
     assert_eq!(client.done("request_secret", wants()).await["status"], "pending");
     let message = world.decide("db", "Approve").await;
     world.told(&message, "Released").await;
-    let decision = client.done("request_secret", wants()).await;
-    assert_eq!((&decision["status"], &decision["cached"]), (&json!("approved"), &json!(true)), "{decision}");
+    assert_eq!(client.done("request_secret", wants()).await["status"], "approved");
+    assert_eq!(client.done("request_secret", wants()).await["cached"], true);
     assert_eq!(world.asked(), 1);
 }
 
@@ -93,7 +93,7 @@ async fn whoever_waits_hears_that_it_goes_on() {
 #[tokio::test]
 async fn a_cancelled_wait_is_withdrawn_when_nobody_comes_back() {
     let world = World::start().await;
-    let mut client = world.ready(&["--grace", "1s"]).await;
+    let mut client = world.ready(&["--grace", "5s"]).await;
     let id = client.begin("request_secret", wants()).await;
     let message = world.question("db").await;
     client.cancel(id).await;
@@ -105,7 +105,8 @@ async fn a_cancelled_wait_is_withdrawn_when_nobody_comes_back() {
     let second = world.telegram.wait_message(|other| other.message_id > message.message_id).await.unwrap();
     client.cancel(id).await;
     let mut arguments = wants();
-    arguments["wait_sec"] = 3.into();
+    // for longer than the question would have stayed
+    arguments["wait_sec"] = 8.into();
     assert_eq!(client.done("request_secret", arguments).await["status"], "pending");
     assert_eq!(world.asked(), 2);
     // and a cancel for what was answered means nothing
@@ -179,11 +180,7 @@ async fn names_that_do_not_fit_are_told_with_what_could_be_meant() {
     let mut client = away.ready(&[]).await;
     for tool in ["request_secret", "inspect_fields"] {
         let refused = client.refused(tool, ask("db")).await;
-        assert!(
-            refused.contains("can't reach the server") && refused.contains("Tell the user")
-                || refused.contains("tell the user"),
-            "{refused}"
-        );
+        assert!(refused.contains("can't reach the server") && refused.contains("tell the user"), "{refused}");
     }
     let unconfigured = World::start().await.and("SECRET_GATE_URL", "");
     let mut client = unconfigured.ready(&[]).await;
