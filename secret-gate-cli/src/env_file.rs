@@ -60,7 +60,9 @@ impl Variables {
             // never the line, which may hold a value
             let (variable, value) = pair.map_err(|error| match error {
                 dotenvy::Error::Io(error) => place.fail(&error.to_string()),
-                _ => place.fail("it is not of the form VARIABLE=VALUE"),
+                _ => place
+                    .fail("it is not of the form VARIABLE=VALUE")
+                    .with_hint("a value with spaces needs quotes: VARIABLE='op://vault/item name/field'"),
             })?;
             let value = self.value(&variable, value, &place)?;
             if let Some(before) = places.insert(variable.clone(), place.last) {
@@ -85,9 +87,11 @@ impl Variables {
             }
             return Ok(Value::Plain(value));
         }
-        may_carry.map_err(|error| place.fail(&error.to_string()))?;
+        // a reference has no line end in it, so it stands in the last line
+        let fail = |problem: &str| Failure::new(Exit::Usage, format!("{}: {problem}", place.line()));
+        may_carry.map_err(|error| fail(&error.to_string()))?;
         let reference = value.parse().map_err(|error| {
-            let failure = place.fail(&format!("{variable}: {value} is no secret reference: {error}"));
+            let failure = fail(&format!("{variable}: {value} is no secret reference: {error}"));
             failure.with_hint("it looks like op://vault/item/field")
         })?;
         Ok(Value::Secret(reference))
@@ -155,10 +159,13 @@ mod tests {
 
     #[test]
     fn reads_what_such_files_hold() {
-        let text = "\u{feff}# what the tests need\r\n\r\nexport A='it''s $HOME' # here\r\nB=\"two\nlines\"\nC=op://infra/db/pass word\nÜ=no\n";
-        let all = read(&[&text.as_bytes()[..text.find('Ü').unwrap()]]).unwrap();
+        let text = "\u{feff}# what the tests need\r\n\r\nexport A='it''s $HOME' # here\r\nB=\"two\nlines\"\n\
+                    C='op://infra/the db/pass wörd'\n";
+        let all = read(&[text.as_bytes()]).unwrap();
         assert_eq!(all.values.get("A").map(|value| format!("{value:?}")).unwrap(), "Plain(\"its $HOME\")");
         assert_eq!(all.values.get("B"), plain("two\nlines").as_ref());
+        let secret = Value::Secret("op://infra/the db/pass wörd".parse().unwrap());
+        assert_eq!(all.values.get("C"), Some(&secret));
         assert!(all.warnings.is_empty() && read(&[b""]).unwrap().values.is_empty(), "{all:?}");
         // a later file wins, and nobody need know
         let all = read(&[b"A=1\nB=1", b"A=2"]).unwrap();
@@ -169,7 +176,7 @@ mod tests {
     #[test]
     fn names_the_line_of_a_mistake_and_shows_no_value() {
         for (text, words) in [
-            (&b"A=1\n\n# x\nB=op://infra/db\n"[..], ", lines 2 to 4: B: op://infra/db is no secret reference"),
+            (&b"A=1\n\n# x\nB=op://infra/db\n"[..], ", line 4: B: op://infra/db is no secret reference"),
             (b"A=1\nB=op://infra/db", ", line 2: B: op://infra/db is no"),
             (b"A=1\nLD_PRELOAD=op://infra/db/p\n", ", line 2: LD_PRELOAD must not carry a value"),
             (b"a.b=op://infra/db/p\n", ", line 1: \"a.b\" can't be the name"),
@@ -182,6 +189,7 @@ mod tests {
             assert!(failure.exit == Exit::Usage && failure.what.contains(words), "{}", failure.what);
             assert!(!failure.what.contains("s3cret"), "{}", failure.what);
         }
+        assert!(read(&[b"C=op://infra/the db/p\n"]).unwrap_err().hint.unwrap().contains("needs quotes"));
         let long = [&b"A=1\nB="[..], &vec![b'x'; 20_000], b"\nC=op://x\n"].concat();
         assert!(read(&[&long]).unwrap_err().what.contains(", line 3: C"));
         assert!(read(&[&vec![b'#'; 4 * 1024 * 1024 + 1]]).unwrap_err().what.contains("larger than 4 MiB"));
