@@ -57,7 +57,7 @@ async fn relay(mut client: TcpStream, server: String, loss: Loss, left: Arc<Atom
     assert!(answer.starts_with(b"HTTP/1.1 202"), "{}", String::from_utf8_lossy(&answer));
     let part: &[u8] = match loss {
         Loss::Closed => b"",
-        Loss::CutOff => &answer[..length - 5],
+        Loss::CutOff => answer.get(..length - 5).unwrap(),
         Loss::BadGateway => b"HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 4\r\n\r\n<h1>",
     };
     to_client.write_all(part).await.unwrap();
