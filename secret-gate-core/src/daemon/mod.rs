@@ -6,14 +6,17 @@
 
 mod ask;
 mod call;
+mod caller;
 mod client;
 mod config;
 mod frame;
 mod harden;
 mod holdings;
+mod item;
 mod paths;
 mod peer;
 mod program;
+mod released;
 mod revoke;
 mod run;
 mod serve;

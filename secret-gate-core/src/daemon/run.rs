@@ -10,11 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::select_all;
 
-use super::ask::{Caller as _, Covered};
+use super::ask::Covered;
 use super::call::{Event, Exec, Failure, FailureKind, Inject, Way};
+use super::caller::{Caller as _, Client};
 use super::frame::Kind;
 use super::holdings::{CURRENT_CODE, Found, HoldingItem, NoSeed};
-use super::serve::Client;
 use crate::exec::{self, Command, Delivery, Ended, ExecError, Exit, Injection, Output, StreamName};
 use crate::{ExactCommand, Scope};
 

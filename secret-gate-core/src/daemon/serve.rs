@@ -4,24 +4,20 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::ask::{Asking, Caller, Covered, FAREWELL, name_of};
+use super::ask::{Asking, Covered, name_of};
 use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
-use super::frame::{Frame, Kind, opened, send, send_message};
+use super::caller::{Client, heard};
+use super::frame::{Frame, opened};
 use super::holdings::{Found, Holding, Holdings, NoSeed};
 use super::paths::{PlaceError, SocketPath};
 use super::peer::{check_caller, umask_of};
@@ -30,9 +26,6 @@ use super::{Wish, revoke, run, ssh};
 use crate::clock::{Clock, SystemClock};
 use crate::wire::Revealed;
 use crate::{SecretValue, Use};
-
-/// How long a client may take to say what it wants.
-const CALL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the daemon looks whether its socket is still there.
 const LOOK_AFTER: Duration = Duration::from_secs(2);
@@ -282,7 +275,7 @@ impl App {
             None => return,
             Some(Err(error)) => Err(error),
             Some(Ok(stdin)) => {
-                client.stdin = Mutex::new(stdin);
+                client.reads_from(stdin);
                 match heard(Frame::read(&mut reader)).await {
                     None => return,
                     Some(frame) => frame.and_then(|frame| frame.parse::<Call>()),
@@ -417,88 +410,4 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.calls.send_modify(|calls| *calls -= 1);
     }
-}
-
-/// The client of one call.
-pub(super) struct Client {
-    writer: Mutex<OwnedWriteHalf>,
-    /// What a command reads from.
-    stdin: Mutex<Option<OwnedFd>>,
-    umask: u32,
-    left: CancellationToken,
-    /// Whether the values are in use.
-    has_begun: AtomicBool,
-}
-
-impl Client {
-    fn new(writer: OwnedWriteHalf, umask: u32) -> Self {
-        Self {
-            umask,
-            writer: Mutex::new(writer),
-            stdin: Mutex::default(),
-            left: CancellationToken::new(),
-            has_begun: AtomicBool::new(false),
-        }
-    }
-
-    /// What its files begin without.
-    pub(super) const fn umask(&self) -> u32 {
-        self.umask
-    }
-
-    /// To be called right before values are used.
-    pub(super) fn begin(&self) -> Result<(), Failure> {
-        self.has_begun.store(true, Ordering::Relaxed);
-        if self.left.is_cancelled() {
-            return Err(Failure::new(FailureKind::Withdrawn, "whoever wanted it has left"));
-        }
-        Ok(())
-    }
-
-    /// Returns when the client has gone, and what it began must end; one that says more than its call has as well. One whose
-    /// question is open, and who still listens, is told first whether that is taken back.
-    async fn gone(&self, reader: &mut OwnedReadHalf) {
-        reader.read_u8().await.ok();
-        self.left.cancel();
-        if !self.has_begun.load(Ordering::Relaxed) {
-            tokio::time::sleep(FAREWELL + Duration::from_secs(1)).await;
-        }
-    }
-
-    /// What a command is to read from; once.
-    pub(super) async fn take_stdin(&self) -> Option<OwnedFd> {
-        self.stdin.lock().await.take()
-    }
-
-    /// Passes output of a command on, however long the client takes: it may be a person who reads.
-    pub(super) async fn pass_on(&self, kind: Kind, output: &[u8]) -> io::Result<()> {
-        let mut writer = self.writer.lock().await;
-        for piece in output.chunks(64 * 1024) {
-            send(&mut *writer, kind, piece).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn send(&self, event: &Event) -> io::Result<()> {
-        let mut writer = self.writer.lock().await;
-        // a client that does not listen is left alone
-        let sent = tokio::time::timeout(CALL_PATIENCE, send_message(&mut *writer, event)).await;
-        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-#[async_trait]
-impl Caller for Client {
-    async fn hear(&self, event: &Event) {
-        self.send(event).await.ok();
-    }
-
-    fn left(&self) -> &CancellationToken {
-        &self.left
-    }
-}
-
-/// What a client says in time; `None` for one that has gone, or says nothing.
-async fn heard<T>(saying: impl Future<Output = io::Result<Option<T>>>) -> Option<io::Result<T>> {
-    tokio::time::timeout(CALL_PATIENCE, saying).await.ok().and_then(Result::transpose)
 }

@@ -9,7 +9,7 @@ use super::ask::Covered;
 use super::call::{Event, Failure, FailureKind, Ssh};
 use super::holdings::{Found, HoldingField, HoldingItem};
 use super::run;
-use super::serve::Client;
+use super::caller::Client;
 use crate::exec::Command;
 use crate::ssh::{Login, LoginError, PrivateAgent, SshKey};
 use crate::{FieldKind, Scope};
