@@ -12,6 +12,9 @@ pub(super) const MIN_FORM: usize = 6;
 /// No shorter form is looked for between whatever stands there.
 const MIN_DIGITS: usize = 12;
 
+/// No shorter one is looked for where a value begins within a number of several bytes. Short forms slow everything down.
+const MIN_DISPLACED: usize = 24;
+
 /// No shorter line of a value with several is looked for by itself.
 const MIN_LINE: usize = 8;
 
@@ -116,7 +119,10 @@ impl Forms {
             let words: Vec<String> =
                 bytes.get(from..).unwrap_or_default().chunks_exact(size).map(|word| write(number(word))).collect();
             let shortest = words.iter().map(String::len).min().unwrap_or_default();
-            self.add(Lane::Digits, words.concat(), PIECE.div_ceil(size) * shortest);
+            let digits = Zeroizing::new(words.concat());
+            if from == 0 || digits.len() >= MIN_DISPLACED {
+                self.add(Lane::Digits, digits.as_str(), PIECE.div_ceil(size) * shortest);
+            }
         }
     }
 
