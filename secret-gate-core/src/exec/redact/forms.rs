@@ -13,7 +13,7 @@ pub(super) const MIN_FORM: usize = 6;
 const MIN_DIGITS: usize = 12;
 
 /// No shorter one is looked for where a value begins within a number of several bytes. Short forms slow everything down.
-const MIN_DISPLACED: usize = 24;
+const MIN_DISPLACED: usize = 32;
 
 /// No shorter line of a value with several is looked for by itself.
 const MIN_LINE: usize = 8;
