@@ -94,7 +94,6 @@ struct AppState {
     idempotency: Idempotency,
     ready: ReadinessCheck,
     metrics: Metrics,
-    openapi: serde_json::Value,
     stopping: CancellationToken,
     /// The calls that have not been answered, and the questions that are put although their callers left.
     under_way: TaskTracker,
@@ -125,7 +124,6 @@ impl Server {
             idempotency: Idempotency::default(),
             ready: ReadinessCheck::default(),
             metrics: Metrics::new(),
-            openapi: serde_json::Value::Null,
             stopping: CancellationToken::new(),
             under_way: TaskTracker::new(),
         };
@@ -217,17 +215,13 @@ impl Server {
     /// The API's description, OpenAPI 3.0.3.
     #[must_use]
     pub fn openapi() -> serde_json::Value {
-        openapi_of(routes::documented().into_openapi())
+        let document = routes::documented().into_openapi();
+        openapi::to_3_0(serde_json::to_value(document).unwrap_or_default())
     }
 }
 
-fn openapi_of(document: utoipa::openapi::OpenApi) -> serde_json::Value {
-    openapi::to_3_0(serde_json::to_value(document).unwrap_or_default())
-}
-
-fn router(mut app: AppState) -> (Router, App) {
-    let (documented, document) = routes::documented().split_for_parts();
-    app.openapi = openapi_of(document);
+fn router(app: AppState) -> (Router, App) {
+    let (documented, _) = routes::documented().split_for_parts();
     let app = App(Arc::new(app));
     let router = documented
         .merge(routes::incomplete())

@@ -1,10 +1,13 @@
 //! What is counted, in the Prometheus text format. No label holds a token, a name, an address or anything unbounded.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use secret_gate_core::audit::AuditEvent;
 use secret_gate_core::{BackendError, Gate, Step};
@@ -65,7 +68,11 @@ pub struct Metrics(Arc<Recording>);
 struct Recording {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    answers: RwLock<Answers>,
 }
+
+/// Where answers are counted, by status and route: as many as there are of those.
+type Answers = HashMap<u16, HashMap<Box<str>, (Counter, Histogram)>>;
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +92,7 @@ impl Metrics {
     pub fn new() -> Self {
         let recorder = with_buckets().unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let handle = recorder.handle();
-        let new = Self(Arc::new(Recording { recorder, handle }));
+        let new = Self(Arc::new(Recording { recorder, handle, answers: RwLock::default() }));
         new.record(describe);
         new.record(begin_at_zero);
         new
@@ -107,11 +114,22 @@ impl Metrics {
 
     /// Counts an answer under its route's template.
     pub(crate) fn count_answer(&self, route: &str, status: u16, took: Duration) {
-        self.record(|| {
+        let count = |(count, time): &(Counter, Histogram)| {
+            count.increment(1);
+            time.record(took);
+        };
+        let known = self.0.answers.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answers) = known.get(&status).and_then(|routes| routes.get(route)) {
+            return count(answers);
+        }
+        drop(known);
+        let answers = self.record(|| {
             let labels = [("route", route.to_owned()), ("status", status.to_string())];
-            counter!(HTTP_ANSWERS, &labels).increment(1);
-            histogram!(HTTP_TIME, "route" => route.to_owned()).record(took);
+            (counter!(HTTP_ANSWERS, &labels), histogram!(HTTP_TIME, "route" => route.to_owned()))
         });
+        count(&answers);
+        let mut known = self.0.answers.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(status).or_default().insert(route.into(), answers);
     }
 
     pub(crate) fn count_backend_error(&self, operation: &'static str, error: &BackendError) {

@@ -16,7 +16,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Serves until a signal ends it.
 pub(crate) fn run() -> Result<(), Failure> {
-    logging::start(LogFormat::from_env()?)?;
+    let _log = logging::start(LogFormat::from_env()?)?;
     secret_gate_server::raise_file_limit();
     let config = Config::from_env()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

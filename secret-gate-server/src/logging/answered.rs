@@ -1,5 +1,7 @@
 //! One line for each call, and one count: answered, or left by its client before that.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::RequestExt as _;
@@ -7,16 +9,18 @@ use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use secret_gate_core::{Gate, Token};
+use secret_gate_core::{Gate, RequestId, Token};
 use tracing::Instrument as _;
 
-use super::{call, concerns};
+use super::call;
 use crate::App;
 use crate::metrics::Metrics;
-use crate::random_id;
 
 /// The id of a call, in its answer and in the lines of the log that belong to it.
 const CALL_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The target of the lines about answered calls.
+pub(super) const TARGET: &str = module_path!();
 
 /// What stands for the status where a client left before it was answered; no answer has it.
 const CLIENT_LEFT: u16 = 499;
@@ -24,13 +28,14 @@ const CLIENT_LEFT: u16 = 499;
 /// Gives each call an id, and the log one line for each, with the route's template: the path itself can hold a token.
 pub(crate) async fn log_call(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let _under_way = app.under_way.token();
-    let call_id = random_id();
-    let span = call(&call_id);
+    let started = Instant::now();
+    let call_id = unique_id();
+    let concerned = match request.extract_parts::<RawPathParams>().await {
+        Ok(params) => whom_it_concerns(&app.gate, &params),
+        Err(_) => None,
+    };
+    let span = call(&call_id, concerned.as_ref());
     let answered = async {
-        let started = Instant::now();
-        if let Ok(params) = request.extract_parts::<RawPathParams>().await {
-            log_whom_it_concerns(&app.gate, &params);
-        }
         let waiting = Waiting {
             method: name_of(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
@@ -103,9 +108,33 @@ fn name_of(method: &Method) -> &'static str {
 }
 
 /// The token in the path stays out of the log; the id of its request, which opens nothing, takes its place.
-fn log_whom_it_concerns(gate: &Gate, params: &RawPathParams) {
-    let token = params.iter().find(|(name, _)| *name == "token");
-    if let Some(standing) = token.and_then(|(_, token)| gate.standing(&Token::presented(token)).ok()) {
-        concerns(&standing.request_id);
+fn whom_it_concerns(gate: &Gate, params: &RawPathParams) -> Option<RequestId> {
+    let (_, token) = params.iter().find(|(name, _)| *name == "token")?;
+    Some(gate.standing(&Token::presented(token)).ok()?.request_id)
+}
+
+/// An id that no other call of this server has, nor one of another start. It opens nothing, so it may be guessed.
+fn unique_id() -> String {
+    /// Odd, so that 2^64 steps of it meet no number twice, and big, so that two ids don't look alike.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+        let mut bytes = [0_u8; 8];
+        getrandom::fill(&mut bytes).unwrap_or_default();
+        AtomicU64::new(u64::from_ne_bytes(bytes))
+    });
+    format!("{:016x}", NEXT.fetch_add(STEP, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_calls_share_an_id() {
+        let ids: HashSet<String> = (0..100_000).map(|_| unique_id()).collect();
+        assert_eq!(ids.len(), 100_000);
+        assert!(ids.iter().all(|id| id.len() == 16));
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
+use tracing::span::Record;
 use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
@@ -13,23 +14,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::CALL;
 
-/// Writes such lines; needs `JsonFields` beside it, which keep the ids of a call.
+/// Writes such lines; needs [`CallFields`] beside it, which keep the ids of a call.
 #[derive(Debug)]
 pub(super) struct FlatJson;
-
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    timestamp: String,
-    level: &'a str,
-    target: &'a str,
-    message: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    call_id: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<Value>,
-    #[serde(flatten)]
-    own: Map<String, Value>,
-}
 
 impl<S, N> FormatEvent<S, N> for FlatJson
 where
@@ -39,77 +26,137 @@ where
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut said = Said::default();
+        event.record(&mut said);
         // of other spans nothing is told: what libraries put into theirs is not known here
         let call = ctx.event_scope().into_iter().flatten().find(|span| span.metadata().target() == CALL);
-        let ids = call.and_then(|span| {
-            let extensions = span.extensions();
-            serde_json::from_str(&extensions.get::<FormattedFields<N>>()?.fields).ok()
-        });
-        let mut members = Members(ids.unwrap_or_default());
-        // a request that the line itself names counts
-        event.record(&mut members);
-        let Members(mut own) = members;
-        let (message, call_id, request_id) = (own.remove("message"), own.remove("call_id"), own.remove("request_id"));
-        own.retain(|name, _| !matches!(name.as_str(), "timestamp" | "level" | "target"));
+        if let Some(call) = call
+            && let Some(ids) = call.extensions().get::<FormattedFields<N>>()
+        {
+            said.call_id = said.call_id.or_else(|| kept(ids, "call_id"));
+            // a request that the line itself names counts
+            said.request_id = said.request_id.or_else(|| kept(ids, "request_id"));
+        }
         let metadata = event.metadata();
-        let line = Line {
-            timestamp,
-            level: metadata.level().as_str(),
-            target: metadata.target(),
-            message: message.unwrap_or_else(|| "".into()),
-            call_id,
-            request_id,
-            own,
-        };
-        writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
+        write!(writer, "{{\"timestamp\":{}", json(&timestamp))?;
+        write!(writer, ",\"level\":\"{}\",\"target\":{}", metadata.level(), json(metadata.target()))?;
+        write!(writer, ",\"message\":{}", said.message.as_deref().unwrap_or("\"\""))?;
+        for (name, id) in [("call_id", said.call_id), ("request_id", said.request_id)] {
+            if let Some(id) = id {
+                write!(writer, ",\"{name}\":{id}")?;
+            }
+        }
+        writeln!(writer, "{}}}", said.own)
     }
 }
+
+/// Keeps what a span says, one `name=JSON` a line. What is said later comes after it.
+#[derive(Debug)]
+pub(super) struct CallFields;
+
+impl<'writer> FormatFields<'writer> for CallFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut kept = Kept(String::new());
+        fields.record(&mut kept);
+        writer.write_str(&kept.0)
+    }
+
+    fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
+        self.format_fields(current.as_writer(), fields)
+    }
+}
+
+/// The latest of this name, as JSON.
+fn kept<N>(fields: &FormattedFields<N>, name: &str) -> Option<String> {
+    // in JSON a line break is escaped
+    let mut lines = fields.fields.lines().rev();
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+}
+
+/// Text and numbers always have a JSON.
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// What a line tells, each as JSON.
+#[derive(Default)]
+struct Said {
+    message: Option<String>,
+    call_id: Option<String>,
+    request_id: Option<String>,
+    /// The other members, each after a comma.
+    own: String,
+}
+
+struct Kept(String);
 
 /// Numbers and booleans as such, all else as text.
-struct Members(Map<String, Value>);
+trait Members {
+    fn insert<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T);
+}
 
-impl Members {
-    fn insert(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
+impl Members for Said {
+    fn insert<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        let value = json(value);
+        match name {
+            "message" => self.message = Some(value),
+            "call_id" => self.call_id = Some(value),
+            "request_id" => self.request_id = Some(value),
+            "timestamp" | "level" | "target" => {}
+            name => self.own.extend([",", &json(name), ":", &value]),
+        }
     }
 }
 
-impl Visit for Members {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.insert(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.insert(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.insert(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.insert(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.insert(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.insert(field, format!("{value:?}"));
+impl Members for Kept {
+    fn insert<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        self.0.extend([name, "=", &json(value), "\n"]);
     }
 }
+
+/// Hands each kind of value on.
+macro_rules! visit {
+    ($members:ty) => {
+        impl Visit for $members {
+            fn record_f64(&mut self, field: &Field, value: f64) {
+                self.insert(field.name(), &value);
+            }
+
+            fn record_i64(&mut self, field: &Field, value: i64) {
+                self.insert(field.name(), &value);
+            }
+
+            fn record_u64(&mut self, field: &Field, value: u64) {
+                self.insert(field.name(), &value);
+            }
+
+            fn record_bool(&mut self, field: &Field, value: bool) {
+                self.insert(field.name(), &value);
+            }
+
+            fn record_str(&mut self, field: &Field, value: &str) {
+                self.insert(field.name(), value);
+            }
+
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                self.insert(field.name(), &format!("{value:?}"));
+            }
+        }
+    };
+}
+
+visit!(Said);
+visit!(Kept);
 
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use serde_json::json;
-    use tracing_subscriber::fmt::format::JsonFields;
+    use serde_json::{Value, json};
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use super::*;
+    use super::{CallFields, FlatJson};
     use crate::logging::{call, concerns};
 
     #[derive(Clone, Default)]
@@ -130,7 +177,7 @@ mod tests {
         let written = Written::default();
         let writer = written.clone();
         let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-        let layer = layer.fmt_fields(JsonFields::new()).event_format(FlatJson);
+        let layer = layer.fmt_fields(CallFields).event_format(FlatJson);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), write);
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let parse = |line: &str| {
@@ -164,11 +211,13 @@ mod tests {
         let target = module_path!();
         let id = |text: &str| secret_gate_core::RequestId::from(text.to_owned());
         let written = lines(|| {
-            call("c1").in_scope(|| {
+            call("c1", None).in_scope(|| {
                 tracing::info!("before");
                 concerns(&id("r1"));
                 tracing::info_span!("other", token = "t").in_scope(|| tracing::info!("within"));
                 tracing::info!(request_id = "r2", "another");
+                concerns(&id("two\nlines=\"3\""));
+                tracing::info!("the latest");
             });
             tracing::info!("outside");
         });
@@ -176,6 +225,8 @@ mod tests {
             json!({"level": "INFO", "target": target, "message": "before", "call_id": "c1"}),
             json!({"level": "INFO", "target": target, "message": "within", "call_id": "c1", "request_id": "r1"}),
             json!({"level": "INFO", "target": target, "message": "another", "call_id": "c1", "request_id": "r2"}),
+            json!({"level": "INFO", "target": target, "message": "the latest", "call_id": "c1",
+                "request_id": "two\nlines=\"3\""}),
             json!({"level": "INFO", "target": target, "message": "outside"}),
         ];
         assert_eq!(written, expected);

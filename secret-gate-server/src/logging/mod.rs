@@ -7,16 +7,18 @@
 
 mod answered;
 mod json;
+mod lines;
 
 use std::io::IsTerminal as _;
 
 use secret_gate_core::RequestId;
 use tracing::Span;
 use tracing_subscriber::filter::{FilterFn, filter_fn};
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+use self::lines::Lines;
 
 pub(crate) use answered::log_call;
 
@@ -49,29 +51,48 @@ impl LogFormat {
     }
 }
 
+/// The log that was started; dropping this writes what still waits to be, so keep it until the end.
+pub struct Log(Lines<std::io::Stderr>);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Log(..)")
+    }
+}
+
 /// Starts the log. `RUST_LOG` says how much, level info where it is not set.
+///
+/// Lines about answered calls come up to 10 ms late, so that many of them cost one write; the order stays, and all other
+/// lines are out at once.
 ///
 /// # Errors
 /// When `RUST_LOG` is malformed, or a log was started before.
-pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error>> {
+pub fn start(format: LogFormat) -> Result<Log, Box<dyn std::error::Error>> {
     let level = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env().map_err(|_| {
         "RUST_LOG is malformed; write RUST_LOG=info, or another of off, error, warn, debug and trace, or such as \
          RUST_LOG=warn,secret_gate_core=debug"
     })?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let written = Lines::new(std::io::stderr());
+    let lines = fmt::layer().with_writer(written.clone());
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(json::FlatJson).boxed(),
+        LogFormat::Json => lines.fmt_fields(json::CallFields).event_format(json::FlatJson).boxed(),
     };
     // what stands in for an audit file can't be turned off by a log level; nor can the ids, which are no lines
     let level = level.add_directive("audit=info".parse()?).add_directive(format!("{CALL}=info").parse()?);
     tracing_subscriber::registry().with(lines.with_filter(level).with_filter(without_urls())).try_init()?;
-    Ok(())
+    Ok(Log(written))
 }
 
-/// The span around an HTTP call: whatever is logged inside carries this id.
-fn call(call_id: &str) -> Span {
-    tracing::info_span!(target: CALL, "call", call_id, request_id = tracing::field::Empty)
+/// The span around an HTTP call: whatever is logged inside carries this id, and that of the request which it concerns.
+fn call(call_id: &str, request: Option<&RequestId>) -> Span {
+    tracing::info_span!(target: CALL, "call", call_id, request_id = request.map(RequestId::as_str))
 }
 
 /// Says which request of the gate the call under way concerns: the lines from now on carry its id.

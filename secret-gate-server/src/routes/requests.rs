@@ -148,10 +148,14 @@ pub(super) async fn status(
 ) -> Result<Answer<StatusResponse>, ApiError> {
     let presented = Token::presented(&token);
     let up_to = wait(query.wait.as_deref())?;
-    let standing = tokio::select! {
-        standing = app.gate.wait(&presented, up_to) => standing?,
-        // who asks again reaches the next server
-        () = app.stopping.cancelled() => app.gate.standing(&presented)?,
+    let standing = if up_to.is_zero() {
+        app.gate.standing(&presented)?
+    } else {
+        tokio::select! {
+            standing = app.gate.wait(&presented, up_to) => standing?,
+            // who asks again reaches the next server
+            () = app.stopping.cancelled() => app.gate.standing(&presented)?,
+        }
     };
     Ok(Answer(status_response(&standing, || format!("{}/secret/{token}", app.base_url))))
 }
