@@ -66,7 +66,7 @@ impl Inner {
 impl Inner {
     fn decided(&self, question: &Question, decision: &Decision) -> State {
         let by = decision.by.clone();
-        let Verdict::Approve(keep) = decision.verdict else { return State::Denied { by } };
+        let Verdict::Approve(keep) = decision.verdict else { return State::Denied { by: by.into() } };
         let at = self.clock.now();
         let grant = question.intended_use.as_ref().zip(question.keep).map(|(allowed, asked)| {
             let lasts = match keep {
@@ -81,6 +81,6 @@ impl Inner {
                 once: keep == Keep::Once,
             }
         });
-        State::Approved(Approval { by, grant, at, audit: None })
+        State::Approved(Arc::new(Approval { by, grant, at, audit: None }))
     }
 }

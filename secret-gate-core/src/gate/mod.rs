@@ -385,7 +385,7 @@ impl Inner {
     async fn expire_in_turn(&self, record: &Record) {
         let (from, unused) = match &record.state {
             State::Pending => (Phase::Pending, None),
-            State::Approved(approval) => (Phase::Approved, Some(approval.clone())),
+            State::Approved(approval) => (Phase::Approved, Some(Arc::clone(approval))),
             _ => return,
         };
         let next = State::Expired { unused };
@@ -400,7 +400,7 @@ impl Inner {
             let (id, from) = (&record.question.id, record.state.phase());
             let next = match &record.state {
                 State::Pending => State::Withdrawn,
-                State::Approved(approval) | State::Released(approval) => State::Revoked(approval.clone()),
+                State::Approved(approval) | State::Released(approval) => State::Revoked(Arc::clone(approval)),
                 State::Releasing(_) => {
                     // settles by itself, one way or the other
                     record = self.store.changed(id, Phase::Releasing).await.ok_or(Error::UnknownToken)?;

@@ -126,9 +126,9 @@ impl Gate {
             match &record.state {
                 State::Approved(_) if record.has_expired(inner.clock.now()) => inner.expire(&record).await,
                 State::Approved(approval) => {
-                    let releasing = State::Releasing(approval.clone());
+                    let releasing = State::Releasing(Arc::clone(approval));
                     if inner.store.compare_and_set(id, Phase::Approved, releasing, inner.clock.now()) {
-                        let approval = approval.clone();
+                        let approval = Arc::clone(approval);
                         return Arc::clone(inner).release_in_task(record, approval).await;
                     }
                 }
@@ -147,7 +147,7 @@ impl Gate {
 
 impl Inner {
     // In a task of its own, so that a caller who goes away never leaves the request half-released.
-    async fn release_in_task(self: Arc<Self>, record: Record, approval: Approval) -> Result<Release, Error> {
+    async fn release_in_task(self: Arc<Self>, record: Record, approval: Arc<Approval>) -> Result<Release, Error> {
         let (answer, answered) = oneshot::channel();
         let releasing = async move {
             let releasing = self.release(&record, &approval, || !answer.is_closed());
@@ -167,7 +167,7 @@ impl Inner {
     async fn release(
         &self,
         record: &Record,
-        approval: &Approval,
+        approval: &Arc<Approval>,
         is_wanted: impl Fn() -> bool + Send + Sync,
     ) -> Result<Release, Error> {
         let names = Pin::release_names(&record.pins);
@@ -178,7 +178,7 @@ impl Inner {
         if record.has_expired(self.clock.now()) || !is_wanted() {
             return Err(Error::NotApproved);
         }
-        let released = State::Released(approval.clone());
+        let released = State::Released(Arc::clone(approval));
         let entry = record.audit_entry(&released, self.clock.now());
         let anchor = self.journal.write(&entry).await?;
         if !self.step(record, Phase::Releasing, released.recorded(anchor)) {
@@ -188,7 +188,7 @@ impl Inner {
         Ok(Release { items, grant: approval.grant.clone(), fields_named })
     }
 
-    async fn give_back(&self, record: &Record, approval: Approval) {
+    async fn give_back(&self, record: &Record, approval: Arc<Approval>) {
         let id = &record.question.id;
         self.store.compare_and_set(id, Phase::Releasing, State::Approved(approval), self.clock.now());
         // its time may have run out meanwhile

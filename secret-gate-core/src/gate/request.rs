@@ -136,16 +136,18 @@ pub(crate) struct Record {
 ///
 /// `Pending -> Approved -> Releasing -> Released`; `Pending -> Denied | Expired | Withdrawn`;
 /// `Approved -> Expired | Revoked`; `Releasing -> Approved` (the token is unspent); `Released -> Revoked`.
+///
+/// What hangs on it lies apart: most requests are kept while they are pending, and looked at far more often than decided.
 #[derive(Debug, Clone)]
 pub(crate) enum State {
     Pending,
-    Approved(Approval),
-    Releasing(Approval),
-    Released(Approval),
-    Denied { by: String },
-    Expired { unused: Option<Approval> },
+    Approved(Arc<Approval>),
+    Releasing(Arc<Approval>),
+    Released(Arc<Approval>),
+    Denied { by: Arc<str> },
+    Expired { unused: Option<Arc<Approval>> },
     Withdrawn,
-    Revoked(Approval),
+    Revoked(Arc<Approval>),
 }
 
 /// A [`State`] without what hangs on it, to compare with.
@@ -177,14 +179,15 @@ impl State {
 
     /// How the request stands, to people; `None` while it is open.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        Some(match self.clone() {
+        let whole = |approval: &Arc<Approval>| Approval::clone(approval);
+        Some(match self {
             Self::Pending => return None,
-            Self::Approved(approval) | Self::Releasing(approval) => Outcome::Approved(approval),
-            Self::Released(approval) => Outcome::Released(approval),
-            Self::Denied { by } => Outcome::Denied { by },
-            Self::Expired { unused } => Outcome::Expired { unused },
+            Self::Approved(approval) | Self::Releasing(approval) => Outcome::Approved(whole(approval)),
+            Self::Released(approval) => Outcome::Released(whole(approval)),
+            Self::Denied { by } => Outcome::Denied { by: by.to_string() },
+            Self::Expired { unused } => Outcome::Expired { unused: unused.as_ref().map(whole) },
             Self::Withdrawn => Outcome::Withdrawn,
-            Self::Revoked(approval) => Outcome::Revoked(approval),
+            Self::Revoked(approval) => Outcome::Revoked(whole(approval)),
         })
     }
 
@@ -201,7 +204,7 @@ impl State {
     }
 
     /// The approval that was given, whatever became of it.
-    pub(crate) const fn approval(&self) -> Option<&Approval> {
+    pub(crate) fn approval(&self) -> Option<&Approval> {
         match self {
             Self::Approved(approval)
             | Self::Releasing(approval)
@@ -214,9 +217,10 @@ impl State {
 
     /// The same with the audit line that says so, for states in which a human has said yes.
     pub(crate) fn recorded(self, audit: Option<AuditAnchor>) -> Self {
+        let with_line = |approval| Arc::new(Approval { audit, ..Arc::unwrap_or_clone(approval) });
         match self {
-            Self::Approved(approval) => Self::Approved(Approval { audit, ..approval }),
-            Self::Released(approval) => Self::Released(Approval { audit, ..approval }),
+            Self::Approved(approval) => Self::Approved(with_line(approval)),
+            Self::Released(approval) => Self::Released(with_line(approval)),
             other => other,
         }
     }

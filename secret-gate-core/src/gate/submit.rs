@@ -169,9 +169,13 @@ impl Inner {
                 // nobody could answer it any more
                 return Err(Error::Expired);
             }
-            let shown = Question { audit, ..(*question).clone() };
+            // thousands may be kept at once, so no second one without need
+            let shown = match audit {
+                None => Arc::clone(&question),
+                audit => Arc::new(Question { audit, ..(*question).clone() }),
+            };
             let ballot = Ballot::new(id.clone(), Arc::clone(self) as _);
-            Ok::<_, Error>(self.approver.ask(Arc::new(shown), ballot).await?)
+            Ok::<_, Error>(self.approver.ask(shown, ballot).await?)
         };
         // an approver that panics reaches nobody, like one that fails
         let posted = AssertUnwindSafe(posting).catch_unwind().await;
@@ -202,9 +206,14 @@ impl Inner {
 async fn expire_in_time(gate: Weak<Inner>, id: RequestId, at: SystemTime) {
     let Some(clock) = gate.upgrade().map(|gate| Arc::clone(&gate.clock)) else { return };
     clock.sleep_until(at).await;
-    if let Some(gate) = gate.upgrade()
-        && let Some(record) = gate.store.get(&id)
-    {
+    if let Some(gate) = gate.upgrade() {
+        // thousands may sleep here at once, so what comes after has its room only then
+        Box::pin(expire_now(gate, id)).await;
+    }
+}
+
+async fn expire_now(gate: Arc<Inner>, id: RequestId) {
+    if let Some(record) = gate.store.get(&id) {
         gate.expire(&record).await;
     }
 }

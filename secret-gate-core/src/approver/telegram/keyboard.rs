@@ -80,3 +80,29 @@ pub(super) fn buttons(question: &Question) -> InlineKeyboardMarkup {
     });
     InlineKeyboardMarkup::new([row.collect::<Vec<_>>()])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_button_means_what_it_was_made_for_and_nothing_else_means_anything(
+            id in "[0-9a-f]{32}",
+            data in "\\PC{0,80}|(approve|once|8h|deny):\\PC{0,40}",
+        ) {
+            let id = RequestId::from(id);
+            for action in Action::ALL {
+                let made = action.data(&id);
+                prop_assert!(made.len() <= 64, "Telegram takes no more");
+                let (parsed, of) = parse(&made).unwrap();
+                prop_assert!(parsed.word() == action.word() && of == id);
+            }
+            if let Some((action, id)) = parse(&data) {
+                prop_assert_eq!(action.data(&id), data);
+            }
+        }
+    }
+}

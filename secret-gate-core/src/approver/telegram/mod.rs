@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 use self::api::Api;
 use self::failure::Failure;
 use self::poll::Health;
-use self::post::Posts;
+use self::post::{Editing, Posts};
 use self::press::Polling;
 use super::{Approver, ApproverError, Ballot, Posted, Question, message};
 use crate::SecretValue;
@@ -77,7 +77,6 @@ pub struct TelegramApprover {
     posts: Arc<Posts>,
     health: watch::Receiver<Health>,
     chat: Mutex<Option<ChatKind>>,
-    runtime: Handle,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stops_when_dropped: DropGuard,
@@ -91,14 +90,15 @@ impl TelegramApprover {
     }
 
     fn listen(api: Api, approvers: Option<BTreeSet<u64>>, runtime: Handle) -> Self {
-        let posts = Arc::new(Posts::default());
         let (reported, health) = watch::channel(Health::Starting);
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        let editing = Editing { api: api.clone(), runtime: runtime.clone(), tasks: tasks.clone(), stop: stop.clone() };
+        let posts = Arc::new(Posts::new(editing));
         let polling = Arc::new(Polling { api: api.clone(), approvers, posts: Arc::clone(&posts) });
         tasks.spawn_on(poll::run(polling, reported, tasks.clone(), stop.clone()), &runtime);
         let guard = stop.clone().drop_guard();
-        Self { api, posts, health, chat: Mutex::new(None), runtime, tasks, stop, _stops_when_dropped: guard }
+        Self { api, posts, health, chat: Mutex::new(None), tasks, stop, _stops_when_dropped: guard }
     }
 
     /// Whether the chat is one person's, a group or a channel. Asks Telegram once and remembers the answer.
@@ -144,7 +144,7 @@ impl Approver for TelegramApprover {
             }
             unreachable(&failure)
         })?;
-        self.tasks.spawn_on(hold.sent(self.api.clone(), message, self.stop.clone()), &self.runtime);
+        hold.sent(message);
         Ok(Box::new(hold))
     }
 

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use teloxide_core::types::MessageId;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::api::Api;
 use super::failure::Failure;
@@ -18,24 +20,31 @@ use crate::sync::lock;
 const EDIT_ATTEMPTS: usize = 30;
 
 /// The questions that the gate has not forgotten.
-#[derive(Debug, Default)]
-pub(super) struct Posts(Mutex<HashMap<RequestId, Arc<Post>>>);
+#[derive(Debug)]
+pub(super) struct Posts {
+    all: Mutex<HashMap<RequestId, Arc<Post>>>,
+    editing: Editing,
+}
 
-/// A question in the chat.
+/// What it takes to rewrite messages in the background.
+#[derive(Debug)]
+pub(super) struct Editing {
+    pub(super) api: Api,
+    pub(super) runtime: Handle,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+/// A question in the chat. Thousands can wait at once, so one that waits has no task and no channel.
 #[derive(Debug)]
 pub(super) struct Post {
     pub(super) question: Arc<Question>,
     pub(super) ballot: Ballot,
-    sending: watch::Sender<Sending>,
-    outcome: watch::Sender<Option<Outcome>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    /// Telegram has not answered. A press can come all the same: it has the message before we have the answer.
-    UnderWay,
-    Done(MessageId),
-    Failed,
+    /// Its message; none where sending failed. Not there while Telegram has not answered: a press can come all the same,
+    /// it has the message before we have the answer.
+    message: SetOnce<Option<MessageId>>,
+    /// What its message is to say, once it is more than the question.
+    outcome: Mutex<Option<watch::Sender<Outcome>>>,
 }
 
 /// The gate's hold on a [`Post`]: while it lives, presses count.
@@ -46,76 +55,79 @@ pub(super) struct Hold {
 }
 
 impl Posts {
+    pub(super) fn new(editing: Editing) -> Self {
+        Self { all: Mutex::default(), editing }
+    }
+
     /// Makes presses on the question count.
     pub(super) fn open(posts: &Arc<Self>, question: Arc<Question>, ballot: Ballot) -> Hold {
         let id = question.id.clone();
-        let (sending, outcome) = (watch::Sender::new(Sending::UnderWay), watch::Sender::new(None));
-        let post = Arc::new(Post { question, ballot, sending, outcome });
-        lock(&posts.0).insert(id, Arc::clone(&post));
+        let post = Arc::new(Post { question, ballot, message: SetOnce::new(), outcome: Mutex::default() });
+        lock(&posts.all).insert(id, Arc::clone(&post));
         Hold { post, posts: Arc::clone(posts) }
     }
 
     pub(super) fn find(&self, id: &RequestId) -> Option<Arc<Post>> {
-        lock(&self.0).get(id).cloned()
+        lock(&self.all).get(id).cloned()
     }
 
     /// Whether this message holds one of the questions.
     pub(super) fn shows(&self, message: MessageId) -> bool {
-        lock(&self.0).values().any(|post| *post.sending.borrow() == Sending::Done(message))
+        lock(&self.all).values().any(|post| post.message.get() == Some(&Some(message)))
     }
 }
 
 impl Post {
     /// The message that holds the question; waits while it is being sent. `None` when that failed.
     pub(super) async fn message(&self) -> Option<MessageId> {
-        let mut sending = self.sending.subscribe();
-        let done = sending.wait_for(|sending| *sending != Sending::UnderWay).await.ok()?;
-        match *done {
-            Sending::Done(id) => Some(id),
-            Sending::UnderWay | Sending::Failed => None,
-        }
+        *self.message.wait().await
     }
 
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.outcome.borrow().clone()
+        lock(&self.outcome).as_ref().map(|latest| latest.borrow().clone())
     }
 
     /// Writes the outcome into the message again, in case that failed before.
     pub(super) fn refresh(&self) {
-        self.outcome.send_modify(|_| {});
+        if let Some(latest) = &*lock(&self.outcome) {
+            latest.send_modify(|_| {});
+        }
     }
 }
 
 impl Hold {
-    /// Telegram took the message. The future returned writes each outcome into it, until the gate lets go.
-    pub(super) fn sent(
-        &self,
-        api: Api,
-        message: MessageId,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        self.post.sending.send_replace(Sending::Done(message));
-        keep_current(api, message, Arc::clone(&self.post.question), self.post.outcome.subscribe(), stop)
+    /// Telegram took the message. From now on outcomes are written into it, until the gate lets go.
+    pub(super) fn sent(&self, message: MessageId) {
+        // it is set nowhere else while this lives
+        self.post.message.set(Some(message)).ok();
     }
 }
 
 impl Posted for Hold {
     fn show(&self, outcome: &Outcome) {
-        self.post.outcome.send_replace(Some(outcome.clone()));
+        let mut shown = lock(&self.post.outcome);
+        if let Some(latest) = &*shown {
+            latest.send_replace(outcome.clone());
+            return;
+        }
+        let (latest, mut outcomes) = watch::channel(outcome.clone());
+        *shown = Some(latest);
+        let Editing { api, runtime, tasks, stop } = &self.posts.editing;
+        if let Some(Some(message)) = self.post.message.get()
+            && !stop.is_cancelled()
+        {
+            outcomes.mark_changed();
+            let question = Arc::clone(&self.post.question);
+            tasks.spawn_on(keep_current(api.clone(), *message, question, outcomes, stop.clone()), runtime);
+        }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         // for the press that waits while sending is given up
-        self.post.sending.send_if_modified(|sending| {
-            let was_under_way = *sending == Sending::UnderWay;
-            if was_under_way {
-                *sending = Sending::Failed;
-            }
-            was_under_way
-        });
-        let mut posts = lock(&self.posts.0);
+        self.post.message.set(None).ok();
+        let mut posts = lock(&self.posts.all);
         if posts.get(&self.post.question.id).is_some_and(|post| Arc::ptr_eq(post, &self.post)) {
             posts.remove(&self.post.question.id);
         }
@@ -127,7 +139,7 @@ async fn keep_current(
     api: Api,
     message: MessageId,
     question: Arc<Question>,
-    mut outcomes: watch::Receiver<Option<Outcome>>,
+    mut outcomes: watch::Receiver<Outcome>,
     stop: CancellationToken,
 ) {
     loop {
@@ -138,7 +150,7 @@ async fn keep_current(
         }
         let mut pauses = Pauses::new(api.pace().first_pause, api.pace().longest_pause);
         for attempt in 1..=EDIT_ATTEMPTS {
-            let Some(outcome) = outcomes.borrow_and_update().clone() else { break };
+            let outcome = outcomes.borrow_and_update().clone();
             let Ok(html) = message::html(&question, Some(&outcome)) else { break };
             let pause = match api.edit(message, &html).await {
                 Ok(()) | Err(Failure::NotModified) => break,
