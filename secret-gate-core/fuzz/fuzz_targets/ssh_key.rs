@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../tests/parsers/bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::ssh_key(bytes));
