@@ -12,7 +12,7 @@ use crate::sync::lock;
 use crate::{BackendError, SecretBackend};
 
 /// How many vaults are listed at once.
-const CONCURRENT_LISTINGS: usize = 8;
+const CONCURRENT_LISTINGS: usize = 32;
 
 /// All titles, as they were at one time.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl TitleIndex {
                 if let Err(error) = &items {
                     tracing::warn!(vault = vault.name, %error, "a vault can't be listed");
                 }
-                VaultListing { vault, items }
+                VaultListing::new(vault, items)
             })
             .buffered(CONCURRENT_LISTINGS)
             // what the token can't see, and what has gone meanwhile, is not there

@@ -1,5 +1,9 @@
 //! From a name to exactly one item, and the ranking of searches.
 
+use std::cmp::Ordering;
+
+use memchr::memmem::Finder;
+
 use crate::wire::Candidate;
 use crate::{BackendError, ItemSummary, Vault};
 
@@ -11,8 +15,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn of((vault, item): (&Vault, &ItemSummary)) -> Self {
-        Self { vault: vault.clone(), item: item.clone() }
+    fn of((vault, item): (&Vault, &Listed)) -> Self {
+        Self { vault: vault.clone(), item: item.summary.clone() }
     }
 
     pub(crate) fn to_candidate(&self) -> Candidate {
@@ -28,7 +32,33 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct VaultListing {
     pub(crate) vault: Vault,
-    pub(crate) items: Result<Vec<ItemSummary>, BackendError>,
+    pub(crate) items: Result<Vec<Listed>, BackendError>,
+}
+
+impl VaultListing {
+    pub(crate) fn new(vault: Vault, items: Result<Vec<ItemSummary>, BackendError>) -> Self {
+        Self { vault, items: items.map(|items| items.into_iter().map(Listed::new).collect()) }
+    }
+}
+
+/// An item of a listing.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) summary: ItemSummary,
+    // the title in lower case, which each search looks at, where that is another text
+    lowered: Option<Box<str>>,
+}
+
+impl Listed {
+    fn new(summary: ItemSummary) -> Self {
+        let is_lower = summary.title.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+        let lowered = (!is_lower).then(|| summary.title.to_lowercase()).filter(|lowered| *lowered != summary.title);
+        Self { summary, lowered: lowered.map(String::into_boxed_str) }
+    }
+
+    fn lower_title(&self) -> &str {
+        self.lowered.as_deref().unwrap_or(&self.summary.title)
+    }
 }
 
 /// How a title matches a query.
@@ -89,9 +119,9 @@ pub(crate) fn resolve(listings: &[VaultListing], name: &str, vault: Option<&str>
 
     let lower = name.to_lowercase();
     let mut exact: Vec<Entry> =
-        entries().filter(|(_, item)| item.id == name || item.title == name).map(Entry::of).collect();
+        entries().filter(|(_, item)| item.summary.id == name || item.summary.title == name).map(Entry::of).collect();
     if exact.is_empty() {
-        exact = entries().filter(|(_, item)| item.title.to_lowercase() == lower).map(Entry::of).collect();
+        exact = entries().filter(|(_, item)| item.lower_title() == lower).map(Entry::of).collect();
     }
     match <[Entry; 1]>::try_from(exact) {
         Ok([entry]) => return Resolution::Exact(entry),
@@ -105,7 +135,7 @@ pub(crate) fn resolve(listings: &[VaultListing], name: &str, vault: Option<&str>
         return Resolution::Unlisted(unlisted);
     }
     let close: Vec<Entry> =
-        entries().filter(|(_, item)| item.title.to_lowercase().starts_with(&lower)).map(Entry::of).collect();
+        entries().filter(|(_, item)| item.lower_title().starts_with(&lower)).map(Entry::of).collect();
     match <[Entry; 1]>::try_from(close) {
         Ok([entry]) => Resolution::Close(entry),
         Err(close) if !close.is_empty() => Resolution::Ambiguous(close),
@@ -126,22 +156,50 @@ pub(crate) struct Found {
 
 /// The titles that match `query`, best first, ties by title and vault, at most `limit`.
 pub(crate) fn rank<'a>(listings: impl IntoIterator<Item = &'a VaultListing>, query: &str, limit: usize) -> Vec<Found> {
-    let query = query.to_lowercase();
-    let mut found: Vec<Found> = listings
-        .into_iter()
-        .flat_map(entries_of)
-        .filter_map(|pair| {
-            score(&query, &pair.1.title).map(|(score, kind)| Found { entry: Entry::of(pair), score, kind })
-        })
-        .collect();
-    found.sort_by(|a, b| {
-        let by_score = b.score.total_cmp(&a.score);
+    let lower = query.to_lowercase();
+    let query = Query::new(&lower);
+    let mut best: Vec<Ranked<'_>> = Vec::new();
+    // the last of the best, once there are enough of them
+    let mut bar: Option<Ranked<'_>> = None;
+    for (vault, item) in listings.into_iter().flat_map(entries_of) {
+        let at_least = bar.map_or(0.0, |bar| bar.score);
+        let Some((score, kind)) = query.score(item.lower_title(), at_least) else { continue };
+        let ranked = Ranked { score, kind, vault, item };
+        // of equally good ones the first in the listings stays
+        if bar.is_some_and(|bar| ranked.compare(&bar).is_ge()) {
+            continue;
+        }
+        best.push(ranked);
+        if best.len() / 2 >= limit {
+            best.sort_by(Ranked::compare);
+            best.truncate(limit);
+            bar = best.last().copied();
+        }
+    }
+    best.sort_by(Ranked::compare);
+    best.truncate(limit);
+    best.into_iter().map(Ranked::found).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Ranked<'a> {
+    score: f64,
+    kind: MatchKind,
+    vault: &'a Vault,
+    item: &'a Listed,
+}
+
+impl Ranked<'_> {
+    fn compare(&self, other: &Self) -> Ordering {
+        let by_score = other.score.total_cmp(&self.score);
         by_score
-            .then_with(|| a.entry.item.title.cmp(&b.entry.item.title))
-            .then_with(|| a.entry.vault.name.cmp(&b.entry.vault.name))
-    });
-    found.truncate(limit);
-    found
+            .then_with(|| self.item.summary.title.cmp(&other.item.summary.title))
+            .then_with(|| self.vault.name.cmp(&other.vault.name))
+    }
+
+    fn found(self) -> Found {
+        Found { entry: Entry::of((self.vault, self.item)), score: self.score, kind: self.kind }
+    }
 }
 
 /// Whether this is the vault that was meant, by its id or its name.
@@ -149,43 +207,66 @@ pub(crate) fn is_called(vault: &Vault, wanted: &str) -> bool {
     vault.id == wanted || vault.name == wanted || vault.name.to_lowercase() == wanted.to_lowercase()
 }
 
-fn entries_of(listing: &VaultListing) -> impl Iterator<Item = (&Vault, &ItemSummary)> {
+fn entries_of(listing: &VaultListing) -> impl Iterator<Item = (&Vault, &Listed)> {
     let items = listing.items.as_deref().unwrap_or_default();
     items.iter().map(|item| (&listing.vault, item))
 }
 
-/// How well a title matches a query that is in lower case already. Lengths and offsets count UTF-8 bytes of the
-/// lower-cased texts.
-#[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^52")]
-fn score(query: &str, title: &str) -> Option<(f64, MatchKind)> {
-    if query.is_empty() {
-        return None;
+/// A query in lower case, made ready to be looked for in many titles.
+struct Query<'a> {
+    text: &'a str,
+    finder: Finder<'a>,
+    words: Vec<(&'a str, Finder<'a>)>,
+}
+
+impl<'a> Query<'a> {
+    fn new(text: &'a str) -> Self {
+        let wordy = if text.len() > MAX_WORDY_QUERY { "" } else { text };
+        Self { text, finder: Finder::new(text), words: words(wordy).map(|word| (word, Finder::new(word))).collect() }
     }
-    let title = title.to_lowercase();
-    let (query_len, title_len) = (query.len() as f64, title.len() as f64);
-    if title == query {
-        return Some((1.0, MatchKind::Exact));
-    }
-    // what is longer than the title can't be in it, and looking would cost time with every title
-    let could_be_inside = query.len() < title.len();
-    match could_be_inside.then(|| title.find(query)).flatten() {
-        Some(0) => return Some((0.9, MatchKind::Prefix)),
-        Some(offset) => {
+
+    /// How well a title, in lower case too, matches; `None` if not at all, or perhaps if it scores below `at_least`.
+    /// Lengths and offsets count UTF-8 bytes of the lower-cased texts.
+    #[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^52")]
+    fn score(&self, title: &str, at_least: f64) -> Option<(f64, MatchKind)> {
+        let query = self.text;
+        if query.is_empty() {
+            return None;
+        }
+        let (query_len, title_len) = (query.len() as f64, title.len() as f64);
+        if title == query {
+            return Some((1.0, MatchKind::Exact));
+        }
+        // what is longer than the title can't be in it, and looking would cost time with every title
+        let could_be_inside = query.len() < title.len();
+        if could_be_inside && title.starts_with(query) {
+            return Some((0.9, MatchKind::Prefix));
+        }
+        // nothing from here on scores more, and so on below
+        if at_least > 0.7 {
+            return None;
+        }
+        if let Some(offset) = could_be_inside.then(|| self.finder.find(title.as_bytes())).flatten() {
             let early = 1.0 - offset as f64 / title_len;
             return Some((0.7 * (0.5 * early + 0.5 * query_len / title_len), MatchKind::Contains));
         }
-        None => {}
+        if at_least > 0.5 {
+            return None;
+        }
+        if could_be_inside && is_subsequence(query, title) {
+            return Some((0.5 * query_len / query_len.max(title_len), MatchKind::Fuzzy));
+        }
+        if at_least > 0.4 {
+            return None;
+        }
+        let shared = self.words.iter().filter(|(word, finder)| {
+            // what contains no separator is in the title where it is in one of its words
+            finder.find(title.as_bytes()).is_some()
+                || words(title).any(|other| other.len() < word.len() && word.contains(other))
+        });
+        let shared = shared.count();
+        (shared > 0).then(|| (0.4 * shared as f64 / self.words.len() as f64, MatchKind::Fuzzy))
     }
-    if could_be_inside && is_subsequence(query, &title) {
-        return Some((0.5 * query_len / query_len.max(title_len), MatchKind::Fuzzy));
-    }
-    if query.len() > MAX_WORDY_QUERY {
-        return None;
-    }
-    let title_words: Vec<&str> = words(&title).collect();
-    let query_words: Vec<&str> = words(query).collect();
-    let shared = query_words.iter().filter(|q| title_words.iter().any(|t| t.contains(**q) || q.contains(t))).count();
-    (shared > 0).then(|| (0.4 * shared as f64 / query_words.len() as f64, MatchKind::Fuzzy))
 }
 
 fn is_subsequence(query: &str, title: &str) -> bool {
@@ -203,7 +284,7 @@ mod tests {
 
     fn listing(vault: &str, titles: &[&str]) -> VaultListing {
         let items = titles.iter().map(|title| ItemSummary::new(format!("id-{vault}-{title}"), *title)).collect();
-        VaultListing { vault: Vault::new(format!("id-{vault}"), vault), items: Ok(items) }
+        VaultListing::new(Vault::new(format!("id-{vault}"), vault), Ok(items))
     }
 
     fn unlisted(vault: &str) -> VaultListing {
@@ -212,6 +293,10 @@ mod tests {
 
     fn titles(entries: &[Entry]) -> Vec<String> {
         entries.iter().map(|entry| format!("{}/{}", entry.vault.name, entry.item.title)).collect()
+    }
+
+    fn score(query: &str, title: &str) -> Option<(f64, MatchKind)> {
+        Query::new(query).score(&title.to_lowercase(), 0.0)
     }
 
     #[track_caller]
@@ -242,6 +327,59 @@ mod tests {
             ranked.iter().map(|found| format!("{}/{}", found.entry.vault.name, found.entry.item.title)).collect();
         assert_eq!(order, ["b/db", "a/db-one", "a/db-two", "b/db-two"]);
         assert_eq!(rank(&listings, "db", 2).len(), 2);
+    }
+
+    /// All scores by the letter of the contract, all sorted, the best taken.
+    #[expect(clippy::cast_precision_loss, reason = "lengths are short")]
+    fn rank_by_hand(listings: &[VaultListing], query: &str, limit: usize) -> Vec<(String, String, f64)> {
+        let by_hand = |query: &str, title: &str| {
+            let (q, t) = (query.len() as f64, title.len() as f64);
+            if title == query {
+                return Some(1.0);
+            } else if title.starts_with(query) {
+                return Some(0.9);
+            } else if let Some(offset) = title.find(query) {
+                return Some(0.7 * (0.5 * (1.0 - offset as f64 / t) + 0.5 * q / t));
+            }
+            let mut rest = title.chars();
+            if query.chars().all(|wanted| rest.any(|c| c == wanted)) {
+                return Some(0.5 * q / q.max(t));
+            }
+            let wanted: Vec<&str> = words(query).collect();
+            let shared = wanted.iter().filter(|q| words(title).any(|t| t.contains(**q) || q.contains(t))).count();
+            (shared > 0).then(|| 0.4 * shared as f64 / wanted.len() as f64)
+        };
+        let mut found: Vec<(String, String, f64)> = Vec::new();
+        for listing in listings {
+            for item in listing.items.as_ref().unwrap() {
+                let score = by_hand(&query.to_lowercase(), &item.summary.title.to_lowercase());
+                found.extend(score.map(|score| (item.summary.title.clone(), item.summary.id.clone(), score)));
+            }
+        }
+        let vault = |id: &str| id.split('-').nth(1).map(str::to_owned);
+        found.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)).then(vault(&a.1).cmp(&vault(&b.1))));
+        found.truncate(limit);
+        found
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ranks_as_the_contract_says(
+            titles in proptest::collection::vec("[aAbBéÉİ_ -]{1,6}", 0..60),
+            others in proptest::collection::vec("[abB-]{1,4}", 0..30),
+            query in "[aAbé -]{1,5}",
+            limit in 0..40_usize,
+        ) {
+            let as_texts = |titles: &[String]| titles.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+            let (titles, others) = (as_texts(&titles), as_texts(&others));
+            let listings = [
+                listing("b", &titles.lines().collect::<Vec<_>>()),
+                listing("a", &others.lines().collect::<Vec<_>>()),
+            ];
+            let ranked = rank(&listings, &query, limit).into_iter();
+            let ranked: Vec<_> = ranked.map(|found| (found.entry.item.title, found.entry.item.id, found.score)).collect();
+            proptest::prop_assert_eq!(ranked, rank_by_hand(&listings, &query, limit));
+        }
     }
 
     #[test]

@@ -43,9 +43,6 @@ pub use step::Step;
 pub use submit::Submitted;
 pub use token::Token;
 
-/// How long an ended request stays known to its token at least.
-const LINGER: Duration = Duration::from_secs(60);
-
 /// The furthest that anything here looks ahead; beyond it times could not be written down.
 const HORIZON: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -276,15 +273,7 @@ impl Gate {
     /// where it lives long and is asked rarely, call this every few minutes, or the last requests stay in memory.
     pub fn sweep(&self) {
         let inner = &self.inner;
-        let now = inner.clock.now();
-        let ids = inner.store.remove_where(|record| {
-            let ended = match &record.state {
-                State::Pending | State::Approved(_) | State::Releasing(_) => false,
-                State::Released(approval) => approval.grant.as_ref().is_none_or(|grant| now >= grant.expires_at),
-                State::Denied { .. } | State::Expired { .. } | State::Withdrawn | State::Revoked(_) => true,
-            };
-            ended && now.duration_since(record.since).is_ok_and(|passed| passed >= LINGER)
-        });
+        let ids = inner.store.forget(inner.clock.now());
         let mut posted = lock(&inner.posted);
         for id in ids {
             posted.remove(&id);

@@ -118,7 +118,7 @@ impl FoundItem {
     fn new(Entry { vault, item: summary }: Entry, item: Item, listings: &[VaultListing]) -> Self {
         let same_vault_name = listings.iter().filter(|listing| listing.vault.name == vault.name);
         let items = same_vault_name.flat_map(|listing| listing.items.iter().flatten());
-        let has_twin = items.filter(|other| other.title == summary.title).count() > 1;
+        let has_twin = items.filter(|other| other.summary.title == summary.title).count() > 1;
         Self { vault, item, has_twin }
     }
 }

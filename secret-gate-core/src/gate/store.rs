@@ -1,5 +1,7 @@
 //! Where requests are kept: in memory, changed only by compare-and-set.
 
+mod tally;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -11,6 +13,8 @@ use crate::gate::token::TokenDigest;
 use crate::sync::lock;
 use crate::{RequestId, Requester};
 
+use tally::Tally;
+
 #[derive(Debug, Default)]
 pub(crate) struct RequestStore {
     inner: Mutex<Inner>,
@@ -20,6 +24,7 @@ pub(crate) struct RequestStore {
 struct Inner {
     records: HashMap<RequestId, Kept>,
     tokens: HashMap<TokenDigest, RequestId>,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -46,15 +51,12 @@ pub(crate) enum NoRoom {
 impl Inner {
     fn check_room(&self, requester: &Requester, room: Room, now: SystemTime) -> Result<(), NoRoom> {
         // one whose time has run out can't be answered any more, whether or not it is known to have expired
-        let is_pending = |record: &&Record| record.state.phase() == Phase::Pending && !record.has_expired(now);
-        let pending = || self.records.values().map(|kept| &kept.record).filter(is_pending);
-        if pending().count() >= room.in_all {
-            return Err(NoRoom::InAll(first_end(pending(), now)));
+        if self.tally.pending().open_at(now) >= room.in_all {
+            return Err(NoRoom::InAll(self.tally.pending().first_after(now)));
         }
-        let identity = requester.identity();
-        let same = || pending().filter(|record| record.question.requester.identity() == identity);
-        if same().count() >= room.per_requester {
-            return Err(NoRoom::ForRequester(first_end(same(), now)));
+        let same = self.tally.pending_of(requester);
+        if same.map_or(0, |same| same.open_at(now)) >= room.per_requester {
+            return Err(NoRoom::ForRequester(same.map_or(Duration::MAX, |same| same.first_after(now))));
         }
         Ok(())
     }
@@ -62,14 +64,9 @@ impl Inner {
     fn remove(&mut self, id: &RequestId) {
         if let Some(kept) = self.records.remove(id) {
             self.tokens.remove(&kept.token);
+            self.tally.remove(&kept.record);
         }
     }
-}
-
-/// How long until the first of these can't be answered any more; very long where there is none.
-fn first_end<'a>(records: impl Iterator<Item = &'a Record>, now: SystemTime) -> Duration {
-    let first = records.map(|record| record.question.expires_at).min();
-    first.and_then(|end| end.duration_since(now).ok()).unwrap_or(Duration::MAX)
 }
 
 impl RequestStore {
@@ -83,6 +80,9 @@ impl RequestStore {
         let mut inner = lock(&self.inner);
         inner.check_room(&record.question.requester, room, record.question.asked_at)?;
         let id = record.question.id.clone();
+        // none is here by this name, but if one were, its token would go with it
+        inner.remove(&id);
+        inner.tally.add(&record);
         let phase = watch::Sender::new(record.state.phase());
         inner.tokens.insert(token, id.clone());
         inner.records.insert(id, Kept { record, token, phase });
@@ -101,11 +101,13 @@ impl RequestStore {
 
     /// Puts the request into `next` if it stands at `from`; says whether it did. Wakes whoever waits for a change.
     pub(crate) fn compare_and_set(&self, id: &RequestId, from: Phase, next: State, now: SystemTime) -> bool {
-        let mut inner = lock(&self.inner);
-        match inner.records.get_mut(id) {
+        let Inner { records, tally, .. } = &mut *lock(&self.inner);
+        match records.get_mut(id) {
             Some(kept) if kept.record.state.phase() == from => {
+                tally.remove(&kept.record);
                 kept.record.state = next;
                 kept.record.since = now;
+                tally.add(&kept.record);
                 kept.phase.send_replace(kept.record.state.phase());
                 true
             }
@@ -125,11 +127,10 @@ impl RequestStore {
         lock(&self.inner).remove(id);
     }
 
-    /// Removes the requests that `done` holds for, and returns their ids.
-    pub(crate) fn remove_where(&self, done: impl Fn(&Record) -> bool) -> Vec<RequestId> {
+    /// Removes the requests that nothing more can come of at this time, and returns their ids.
+    pub(crate) fn forget(&self, now: SystemTime) -> Vec<RequestId> {
         let mut inner = lock(&self.inner);
-        let ids: Vec<RequestId> =
-            inner.records.iter().filter(|(_, kept)| done(&kept.record)).map(|(id, _)| id.clone()).collect();
+        let ids = inner.tally.forgettable(now);
         for id in &ids {
             inner.remove(id);
         }
@@ -144,13 +145,14 @@ impl RequestStore {
 
     /// How many requests wait for a decision.
     pub(crate) fn pending(&self) -> usize {
-        lock(&self.inner).records.values().filter(|kept| kept.record.state.phase() == Phase::Pending).count()
+        lock(&self.inner).tally.pending().count()
     }
 
     /// How many requests are open: pending, or approved and not yet redeemed.
     pub(crate) fn open(&self) -> usize {
-        let open =
-            |kept: &&Kept| matches!(kept.record.state.phase(), Phase::Pending | Phase::Approved | Phase::Releasing);
-        lock(&self.inner).records.values().filter(open).count()
+        lock(&self.inner).tally.open()
     }
 }
+
+#[cfg(test)]
+mod tests;
