@@ -154,6 +154,8 @@ pub(super) async fn opened(stream: &UnixStream) -> io::Result<Option<Option<Owne
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     async fn read(bytes: &[u8]) -> io::Result<Option<Frame>> {
@@ -191,5 +193,41 @@ mod tests {
         }
         let frame = read(b"\0\0\0\x01\0{").await.unwrap().unwrap();
         assert_eq!(frame.parse::<Vec<String>>().unwrap_err().to_string(), "a message can't be understood");
+    }
+
+    fn read_now(bytes: &[u8]) -> io::Result<Option<Frame>> {
+        tokio::runtime::Builder::new_current_thread().build()?.block_on(read(bytes))
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_however_much_comes() {
+        let bytes = [&u32::try_from(MAX_FRAME + 1).unwrap().to_be_bytes()[..], &vec![0; MAX_FRAME + 2]].concat();
+        assert_eq!(read_now(&bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_frame_or_none(length in 0_u32..200, kind in 0_u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let announced = length as usize;
+            let all = [&length.to_be_bytes()[..], &[kind], &bytes].concat();
+            match read_now(&all) {
+                Ok(frame) => {
+                    let frame = frame.unwrap();
+                    prop_assert!(frame.kind as u8 == kind && *frame.content == bytes[..announced]);
+                }
+                Err(_) => prop_assert!(kind > 2 || bytes.len() < announced),
+            }
+            // without a head that fits: whatever it is, no more is kept than came
+            if let Ok(Some(frame)) = read_now(&bytes) {
+                prop_assert!(frame.content.len() + 5 <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn what_is_announced_and_does_not_come_takes_no_memory(length in 64_u32 * 1024..=4 * 1024 * 1024, came in 0_usize..1000) {
+            let mut all = length.to_be_bytes().to_vec();
+            all.resize(5 + came, 0);
+            prop_assert_eq!(read_now(&all).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
     }
 }

@@ -57,6 +57,8 @@ fn named(argument: &str) -> Result<Shebang<'_>, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -88,5 +90,27 @@ mod tests {
         // the longest that Linux takes
         let fits = format!("#!/{}\n", "x".repeat(252));
         assert!(parse(fits.as_bytes()).unwrap().is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn any_first_line_is_read_or_refused(
+            start in "|#|#!|#! ?/(bin/sh|usr/bin/env( -S)?) ",
+            rest in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let content = [start.as_bytes(), &rest].concat();
+            let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            match parse(&content) {
+                Ok(None) => prop_assert!(!content.starts_with(b"#!")),
+                Ok(Some(Shebang::Interpreter(path, argument))) => {
+                    prop_assert!(!path.is_empty() && !path.contains([' ', '\t', '\n', '\0']));
+                    prop_assert!(path.len() + argument.map_or(0, str::len) < line.len());
+                }
+                Ok(Some(Shebang::Named(name, _))) => {
+                    prop_assert!(!name.is_empty() && !name.starts_with('-') && !name.contains('='));
+                }
+                Err(_) => {}
+            }
+        }
     }
 }

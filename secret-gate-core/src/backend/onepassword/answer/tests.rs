@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -146,4 +147,55 @@ fn health() {
         assert_eq!(report(silent), Ok(String::new()));
     }
     assert!(report("OK").is_err());
+}
+
+/// Members as Connect knows them, of any shape.
+fn odd() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(|value| json!(value)),
+        any::<i64>().prop_map(|value| json!(value)),
+        any::<String>().prop_map(|value| json!(value)),
+        Just(json!(ITEM.as_str())),
+        Just(json!(VAULT.as_str())),
+    ];
+    let name =
+        "id|title|name|vault|fields|sections|section|label|type|value|version|updatedAt|dependencies|service|status";
+    leaf.prop_recursive(4, 40, 8, move |inner| {
+        let list = proptest::collection::vec(inner.clone(), 0..4).prop_map(|values| json!(values));
+        list.boxed()
+            .prop_union(proptest::collection::btree_map(name, inner, 0..8).prop_map(|members| json!(members)).boxed())
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_read_or_refused(answer in odd(), cut in any::<proptest::sample::Index>(), bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let text = answer.to_string();
+        for body in [text.as_bytes(), &text.as_bytes()[..cut.index(text.len() + 1)], &bytes] {
+            vaults(body).ok();
+            items(body).ok();
+            if let Ok(item) = item(body, VAULT, ITEM) {
+                prop_assert!(item.id == ITEM.as_str() && item.vault_id == VAULT.as_str());
+            }
+            if let Ok(Some(status)) = sync_status(body) {
+                prop_assert!(status.len() <= 32);
+            }
+        }
+    }
+
+    #[test]
+    fn an_item_of_other_ids_is_never_taken(id in "[a-z0-9]{26}", vault in "[a-z0-9]{26}", mut answer in odd()) {
+        prop_assume!(id != ITEM.as_str() && vault != VAULT.as_str());
+        let read = |answer: &serde_json::Value| item(answer.to_string().as_bytes(), VAULT, ITEM);
+        if let Some(members) = answer.as_object_mut() {
+            members.insert("id".to_owned(), json!(id));
+            prop_assert!(read(&answer).is_err());
+        }
+        if let Some(members) = answer.as_object_mut() {
+            members.insert("id".to_owned(), json!(ITEM.as_str()));
+            members.insert("vault".to_owned(), json!({"id": vault}));
+            prop_assert!(read(&answer).is_err());
+        }
+    }
 }
