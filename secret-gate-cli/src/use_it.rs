@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use secret_gate_core::daemon::{self as protocol, Event, OsText, Verb, Way, Wish};
-use secret_gate_core::exec::{ExecError, resolve};
+use secret_gate_core::exec::{ExecError, item_names, resolve};
 use secret_gate_core::ssh::{Login, LoginError};
 use secret_gate_core::wire::{FieldsRequest, WantedSecret};
 use secret_gate_core::{ExactCommand, SecretReference, Use};
@@ -19,6 +20,9 @@ use crate::failure::{Failure, with_cause};
 use crate::stop::Limit;
 use crate::ui::{Ui, visible};
 use crate::{daemon, look_up, print, settings};
+
+/// How long looking up titles may hold up a command.
+const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// Runs a command with fields of a secret.
 pub(crate) async fn exec(ui: &Ui, exec: Exec) -> Result<Exit, Failure> {
@@ -68,7 +72,8 @@ pub(crate) async fn run(ui: &Ui, run: Run) -> Result<Exit, Failure> {
     Job { secrets, carried, env, argv: command, any, kill_after }.run(ui, asking).await
 }
 
-/// Writes each field as `item/field`, so that the human sees, and approves, of which item it is.
+/// Writes each field as `item/field`, with the vault where names are alike, so that the human sees, and approves, of which
+/// item it is.
 async fn name_items(
     ui: &Ui,
     secrets: &[WantedSecret],
@@ -76,16 +81,24 @@ async fn name_items(
     asking: &Asking,
 ) -> Result<(), Failure> {
     let gate = settings::gate(&settings::read(asking.server.as_deref())?, crate::POLL_INTERVAL, ui)?;
-    for carried in carried {
-        let Some(WantedSecret { secret_name, vault, .. }) = secrets.get(carried.secret) else { continue };
+    let looked_up = secrets.iter().map(async |WantedSecret { secret_name, vault, .. }| {
         let item = FieldsRequest { secret_name: secret_name.clone(), vault: vault.clone() };
-        let title = match gate.fields(&item).await {
-            Ok(known) => known.secret_name,
+        match tokio::time::timeout(LOOK_UP, gate.fields(&item)).await {
+            Ok(Ok(known)) => Ok((known.vault_name, known.secret_name)),
+            Ok(Err(error)) if !error.is_transient() => Err(Failure::from(error)),
             // what is held goes on while the server is away
-            Err(error) if error.is_transient() => secret_name.clone(),
-            Err(error) => return Err(error.into()),
-        };
-        carried.shown = format!("{title}/{}", carried.field);
+            _ => Ok((vault.clone().unwrap_or_default(), secret_name.clone())),
+        }
+    });
+    let items = try_join_all(looked_up).await?;
+    let items: Vec<_> = items.iter().map(|(vault, title)| (vault.as_str(), title.as_str())).collect();
+    let names = item_names(&items).ok_or_else(|| {
+        Failure::new(Exit::Usage, "two of the secrets can't be told apart by their vaults and titles")
+            .with_hint("rename one, or use them in commands of their own")
+    })?;
+    for carried in carried {
+        let Some(name) = names.get(carried.secret) else { continue };
+        carried.shown = format!("{name}/{}", carried.field);
     }
     Ok(())
 }

@@ -62,6 +62,7 @@ mod grant;
 mod http;
 mod index;
 mod item;
+mod loaders;
 #[cfg(any(feature = "onepassword", feature = "client", feature = "telegram"))]
 mod net;
 #[cfg(feature = "otp")]

@@ -8,6 +8,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::loaders::is_loader_variable;
+
 /// What a requester wants to do with a value: run commands with it, log in with it, get it, or several of these.
 ///
 /// The JSON form is `{"exec":"any"|{…}, "ssh":"any"|{…}, "reveal":bool}`.
@@ -288,38 +290,6 @@ fn is_sha256(text: &str) -> bool {
 pub(crate) fn is_variable_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// Variables that change what runs, or what a program loads, rather than hand it a value.
-pub(crate) fn is_loader_variable(name: &str) -> bool {
-    // of the dynamic loader and the C library, shells, interpreters and virtual machines, and programs that call others
-    const NAMES: [&str; 23] = [
-        "PATH",
-        "GCONV_PATH",
-        "GLIBC_TUNABLES",
-        "LOCPATH",
-        "BASH_ENV",
-        "BASHOPTS",
-        "ENV",
-        "IFS",
-        "PROMPT_COMMAND",
-        "PS4",
-        "SHELLOPTS",
-        "ZDOTDIR",
-        "CLASSPATH",
-        "JAVA_TOOL_OPTIONS",
-        "JDK_JAVA_OPTIONS",
-        "_JAVA_OPTIONS",
-        "NODE_OPTIONS",
-        "NODE_PATH",
-        "PERLLIB",
-        "RUBYLIB",
-        "RUBYOPT",
-        "LESSOPEN",
-        "LESSCLOSE",
-    ];
-    const PREFIXES: [&str; 7] = ["LD_", "DYLD_", "BASH_FUNC_", "PYTHON", "PERL5", "LUA_", "GIT_"];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl<T: PartialEq> Scope<T> {

@@ -1,4 +1,7 @@
 //! What the tools take. Names and meanings of the members are fixed: clients and their skill files know them.
+//!
+//! Where a human is asked or a secret is used, what is not known is refused: a mistyped `command` would be lost, and the
+//! question would be for any.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +30,7 @@ pub(crate) struct Inspect {
 
 /// Arguments of `request_secret`.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     /// Name of the secret, as search_secrets gives it
     pub(crate) secret_name: String,
@@ -41,8 +45,8 @@ pub(crate) struct Request {
     /// The fields that are needed (default: all fields)
     #[serde(default)]
     pub(crate) fields: Option<Vec<String>>,
-    /// Ask for exactly this command, as exec_with_secret will be given it (a shell line, or with args a program). With
-    /// host: the command to run there
+    /// Ask for exactly this command, as exec_with_secret will be given it (a shell line, or with args a program; for a script
+    /// always give args, even empty ones, so that its content is checked). With host: the command to run there
     #[serde(default)]
     pub(crate) command: Option<String>,
     /// The arguments of the program that command names
@@ -73,6 +77,7 @@ pub(crate) struct Request {
 
 /// Arguments of `exec_with_secret`.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Exec {
     /// Name of the secret, as request_secret was given it
     pub(crate) secret_name: String,
@@ -85,7 +90,8 @@ pub(crate) struct Exec {
     /// The environment variable that carries field, such as "PGPASSWORD"
     #[serde(default)]
     pub(crate) env_var: Option<String>,
-    /// A line for sh, which uses the secret as "$VARIABLE"; with args: a program, run without a shell
+    /// A line for sh, which uses the secret as "$VARIABLE"; with args (even empty ones): a program or script, run without
+    /// a shell
     pub(crate) command: String,
     /// The arguments of the program that command names
     #[serde(default)]
@@ -103,6 +109,7 @@ pub(crate) struct Exec {
 
 /// Arguments of `ssh_with_secret`.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Ssh {
     /// Name of the secret with the private key, as request_secret was given it
     pub(crate) secret_name: String,

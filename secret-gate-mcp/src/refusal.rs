@@ -27,7 +27,8 @@ impl Refusal {
 
     /// What happened, and what to do next.
     pub(crate) fn with_hint(what: impl fmt::Display, hint: impl fmt::Display) -> Self {
-        Self::new(format!("{what}. {hint}"))
+        let what = what.to_string();
+        Self::new(format!("{}. {hint}", what.strip_suffix('.').unwrap_or(&what)))
     }
 
     pub(crate) fn into_text(self) -> String {
@@ -176,6 +177,13 @@ fn listed(candidates: &[Candidate]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_ends_once() {
+        for what in ["several secrets go by that name", "several secrets go by that name."] {
+            assert_eq!(Refusal::with_hint(what, "Ask").into_text(), "several secrets go by that name. Ask");
+        }
+    }
 
     #[test]
     fn long_texts_are_cut_between_characters() {

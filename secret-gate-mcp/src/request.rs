@@ -13,7 +13,7 @@ use crate::arguments::Request;
 use crate::questions::{Failed, Questions, State, Visit};
 use crate::refusal::Refusal;
 use crate::results::{Decision, Status};
-use crate::wanted::{Named, Wanted, argv, exact_host, folder, given, key_field, login};
+use crate::wanted::{LOOK_UP, Named, Wanted, argv, exact_host, folder, given, key_field, login};
 use crate::{Options, run};
 
 /// The longest that a call can wait.
@@ -33,7 +33,7 @@ pub(crate) async fn request(
     let started = Instant::now();
     let secret_name = request.secret_name.clone();
     let wait = request.wait_sec.map_or(options.wait, |seconds| Duration::from_secs(seconds.max(1).unsigned_abs()));
-    let wish = wish(request, run::agent(context)).await?;
+    let wish = wish(request, run::agent(context), LOOK_UP.min(wait)).await?;
     let mut visit = questions.join(wish)?;
     let news = News { context, started, every: options.progress, wait: wait.min(MAX_WAIT) };
     let waited = news.wait_for(&mut visit).await;
@@ -62,7 +62,7 @@ pub(crate) async fn request(
 }
 
 /// What the call asks for: fields, and the narrowest use that it names.
-async fn wish(request: Request, agent: Option<String>) -> Result<Wish, Refusal> {
+async fn wish(request: Request, agent: Option<String>, look_up: Duration) -> Result<Wish, Refusal> {
     let Request {
         secret_name,
         vault,
@@ -90,8 +90,8 @@ async fn wish(request: Request, agent: Option<String>) -> Result<Wish, Refusal> 
         ),
     };
     let settings = Settings::read(None)?;
-    let gate = || settings.gate(run::POLL_INTERVAL).map_err(Refusal::from);
-    let (command, host) = (given(command), given(host));
+    let (command, host, env_var, working_dir) = (given(command), given(host), given(env_var), given(working_dir));
+    let env = env.filter(|env| !env.is_empty());
     let mut named = Named::read(&secret_name, vault, field)?;
     let fields = fields.unwrap_or_default();
     let (secrets, intended_use) = match (host, command) {
@@ -104,9 +104,12 @@ async fn wish(request: Request, agent: Option<String>) -> Result<Wish, Refusal> 
             let login = login(&host, port, command.as_deref())?;
             let intended_use = exact_host(&login).await?;
             if named.field.is_none() && fields.is_empty() {
-                named.field = key_field(&gate()?, &named).await?;
+                named.field = key_field(&settings.gate(run::POLL_INTERVAL)?, &named, look_up).await?;
             }
             (Wanted::read(named, fields, None, None)?.secrets, intended_use)
+        }
+        (None, Some(_)) if port.is_some() => {
+            return Err(Refusal::new("port goes with host, which is missing"));
         }
         (None, Some(command)) => {
             let wanted = Wanted::read(named, fields, env_var, env)?;
@@ -116,11 +119,25 @@ async fn wish(request: Request, agent: Option<String>) -> Result<Wish, Refusal> 
                      To ask for any command, leave command out",
                 ));
             }
-            let argv = argv(&command, args)?;
-            let intended_use = wanted.exactly(argv, folder(working_dir.as_deref())?, gate).await?;
+            let folder = folder(working_dir.as_deref())?;
+            let argv = argv(&command, args, &folder)?;
+            let intended_use = wanted.exactly(argv, folder, &settings, look_up).await?;
             (wanted.secrets, intended_use)
         }
+        // what was meant to narrow the question would be lost, and the human asked for everything
         (None, None) => {
+            let astray = [
+                ("args", args.is_some_and(|args| !args.is_empty()), "command"),
+                ("env_var", env_var.is_some(), "command"),
+                ("working_dir", working_dir.is_some(), "command"),
+                ("port", port.is_some(), "host"),
+            ];
+            if let Some((argument, _, missing)) = astray.into_iter().find(|(_, is_given, _)| *is_given) {
+                return Err(Refusal::new(format!(
+                    "{argument} goes with {missing}, which is missing: give both, or leave {argument} out to ask for any command \
+                     and any host"
+                )));
+            }
             let mut any = Use::any_command();
             any.ssh = Use::any_host().ssh;
             (Wanted::read(named, fields, None, env)?.secrets, any)

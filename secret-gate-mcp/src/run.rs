@@ -13,7 +13,7 @@ use crate::arguments::{Exec, Ssh};
 use crate::daemon::{self, Output};
 use crate::refusal::Refusal;
 use crate::results::Ran;
-use crate::wanted::{Named, Wanted, argv, exact_host, folder, given, key_among, key_field, login};
+use crate::wanted::{LOOK_UP, Named, Wanted, argv, exact_host, folder, given, key_among, key_field, login};
 
 /// How often to ask a server that does not report decisions by itself.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ pub(crate) async fn exec(exec: Exec, agent: Option<String>) -> Result<Ran, Refus
         ));
     }
     let folder = folder(working_dir.as_deref())?;
-    let argv = argv(&command, args)?;
+    let argv = argv(&command, args, &folder)?;
     let timeout = timeout(timeout_sec, EXEC_TIMEOUT);
     let settings = Settings::read(None)?;
     let verb = |intended_use: Use| {
@@ -73,8 +73,7 @@ pub(crate) async fn exec(exec: Exec, agent: Option<String>) -> Result<Ran, Refus
     // what was approved for any command runs as any command does; an exact one is started in a stricter way
     let output = match daemon::run(verb(Use::any_command())).await? {
         Err(failure) if failure.kind == FailureKind::NotGranted => {
-            let gate = || settings.gate(POLL_INTERVAL).map_err(Refusal::from);
-            let exactly = wanted.exactly(argv.clone(), folder.clone(), gate).await?;
+            let exactly = wanted.exactly(argv.clone(), folder.clone(), &settings, LOOK_UP).await?;
             daemon::run(verb(exactly)).await?
         }
         output => output,
@@ -99,7 +98,7 @@ pub(crate) async fn ssh(ssh: Ssh, agent: Option<String>) -> Result<Ran, Refusal>
         Some(field) => Some(field.clone()),
         None => match held_key(&named).await? {
             Some(label) => Some(label),
-            None => key_field(&settings.gate(POLL_INTERVAL)?, &named).await?,
+            None => key_field(&settings.gate(POLL_INTERVAL)?, &named, LOOK_UP).await?,
         },
     };
     let verb = |intended_use: Use| {

@@ -40,7 +40,8 @@ pub(crate) fn all() -> Vec<Tool> {
             "request_secret",
             "Request a secret",
             "Ask a human to approve the use of a secret; they get a message on their phone, with your reason. Call it before \
-             exec_with_secret or ssh_with_secret. Ask narrowly: with command, field and env_var for exactly one command, or \
+             exec_with_secret or ssh_with_secret. Ask narrowly: with command, field and env_var for exactly one command (and \
+             args, even empty, for a program or script, whose content is then checked; that of what a shell line calls is not), or \
              with host (and command) for exactly one login; without these you ask for any command and any host, which the \
              human is less likely to approve. The answer's status is approved (go on with exec_with_secret or \
              ssh_with_secret), pending (nobody has decided yet: call again with the same arguments, which waits on and asks \
@@ -52,8 +53,8 @@ pub(crate) fn all() -> Vec<Tool> {
             "exec_with_secret",
             "Run a command with a secret",
             "Run a command on this machine with the secret in an environment variable that you name: give field and env_var, or \
-             several in env. command is a line for sh that uses it as \"$VARIABLE\"; with args it is a program, run without a \
-             shell. Needs an approval from request_secret; without one nothing is run, and the error says which call to make. \
+             several in env. command is a line for sh that uses it as \"$VARIABLE\"; with args it is a program or a \
+             script, run without a shell: give args, even empty, for a script such as ./migrate. Needs an approval from request_secret; without one nothing is run, and the error says which call to make. \
              Output shows [redacted:name/field] in place of the value. exit_code is the command's own, -1 when its time was up.",
             uses(),
         ),

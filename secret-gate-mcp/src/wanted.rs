@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use secret_gate_core::client::RemoteGate;
-use secret_gate_core::daemon::{Inject, Way};
-use secret_gate_core::exec::{Delivery, resolve};
+use secret_gate_core::daemon::{Held, HeldItem, Inject, Settings, Way};
+use secret_gate_core::exec::{Delivery, item_names, resolve};
 use secret_gate_core::ssh::Login;
 use secret_gate_core::wire::{FieldInfo, FieldsRequest, WantedSecret};
 use secret_gate_core::{SecretReference, Use};
 
+use crate::daemon;
 use crate::refusal::Refusal;
+use crate::run::POLL_INTERVAL;
 
 /// The program that logs in.
 const SSH: &str = "ssh";
 
-/// How long looking up labels may hold up a call.
-const LOOK_UP: Duration = Duration::from_secs(10);
+/// How long looking up titles and labels may hold up a call.
+pub(crate) const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// Secrets, and the variables that carry their fields.
 #[derive(Debug)]
@@ -157,17 +160,19 @@ impl Wanted {
         each.collect::<Vec<_>>().join(", ")
     }
 
-    /// The use of running exactly this command with these variables, as the human sees it.
+    /// The use of running exactly this command with these variables, as the human sees it. What has to be looked up may
+    /// take this long.
     pub(crate) async fn exactly(
         &self,
         argv: Vec<String>,
         folder: PathBuf,
-        gate: impl FnOnce() -> Result<RemoteGate, Refusal>,
+        settings: &Settings,
+        within: Duration,
     ) -> Result<Use, Refusal> {
-        let titles = if self.secrets.len() > 1 { self.titles(&gate()?).await? } else { Vec::new() };
+        // of several secrets, the human sees of which one a field is
+        let names = if self.secrets.len() > 1 { self.names(settings, within).await? } else { Vec::new() };
         let shown = self.carried.iter().map(|Carried { variable, secret, field }| {
-            // of several secrets, the human sees of which one a field is
-            let shown = titles.get(*secret).map_or_else(|| field.clone(), |title| format!("{title}/{field}"));
+            let shown = names.get(*secret).map_or_else(|| field.clone(), |name| format!("{name}/{field}"));
             (variable.clone(), shown)
         });
         let env = shown.collect();
@@ -180,25 +185,60 @@ impl Wanted {
         Ok(exactly)
     }
 
-    async fn titles(&self, gate: &RemoteGate) -> Result<Vec<String>, Refusal> {
-        let mut titles = Vec::new();
-        for WantedSecret { secret_name, vault, .. } in &self.secrets {
-            let item = FieldsRequest { secret_name: secret_name.clone(), vault: vault.clone() };
-            titles.push(match gate.fields(&item).await {
-                Ok(known) => known.secret_name,
-                // what is held goes on while the server is away
-                Err(error) if error.is_transient() => secret_name.clone(),
-                Err(error) => return Err(error.into()),
-            });
-        }
-        Ok(titles)
+    /// What the secrets are called, so that none can be taken for another.
+    async fn names(&self, settings: &Settings, within: Duration) -> Result<Vec<String>, Refusal> {
+        let gate = settings.gate(POLL_INTERVAL)?;
+        let held = daemon::held().await?;
+        let items =
+            try_join_all(self.secrets.iter().map(|secret| place_and_title(secret, &held, &gate, within))).await?;
+        let items: Vec<_> = items.iter().map(|(vault, title)| (vault.as_str(), title.as_str())).collect();
+        item_names(&items).ok_or_else(|| {
+            Refusal::new(
+                "two of these secrets can't be told apart by their vaults and titles, so that a human could not see which \
+                 value gets into which variable; use them in commands of their own, or tell the user to rename one",
+            )
+        })
+    }
+}
+
+/// The vault and the title of a secret: of what is held where it is, and else as the server tells within this time.
+async fn place_and_title(
+    secret: &WantedSecret,
+    held: &[Held],
+    gate: &RemoteGate,
+    within: Duration,
+) -> Result<(String, String), Refusal> {
+    let WantedSecret { secret_name, vault, .. } = secret;
+    let items = held.iter().flat_map(|held| &held.items);
+    let is_it = |item: &&HeldItem| {
+        item.secret_name == *secret_name && vault.as_ref().is_none_or(|vault| *vault == item.vault_name)
+    };
+    if let Some(item) = items.into_iter().find(is_it) {
+        return Ok((item.vault_name.clone(), item.secret_name.clone()));
+    }
+    let item = FieldsRequest { secret_name: secret_name.clone(), vault: vault.clone() };
+    match tokio::time::timeout(within, gate.fields(&item)).await {
+        Ok(Ok(known)) => Ok((known.vault_name, known.secret_name)),
+        Ok(Err(error)) if !error.is_transient() => Err(error.into()),
+        // what is held goes on while the server is away
+        _ => Ok((vault.clone().unwrap_or_default(), secret_name.clone())),
     }
 }
 
 /// The argument vector of a command: a line for the shell, or a program where arguments are given.
-pub(crate) fn argv(command: &str, args: Option<Vec<String>>) -> Result<Vec<String>, Refusal> {
+pub(crate) fn argv(command: &str, args: Option<Vec<String>>, folder: &Path) -> Result<Vec<String>, Refusal> {
     if command.trim().is_empty() {
         return Err(Refusal::new("command is empty"));
+    }
+    if args.is_some() && command.contains(char::is_whitespace) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut places = std::env::split_paths(&path).chain([folder.to_owned()]);
+        if !places.any(|place| place.join(command).is_file()) {
+            return Err(Refusal::new(format!(
+                "there is no program {command:?}: with args, command is the name of a program alone. Leave args out for a line \
+                 that sh reads, or put each word after the first into args"
+            )));
+        }
     }
     Ok(match args {
         None => vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()],
@@ -232,10 +272,10 @@ pub(crate) async fn exact_host(login: &Login) -> Result<Use, Refusal> {
     Ok(Use::host(login.resolve(Path::new(SSH)).await?))
 }
 
-/// The label of the field that is an SSH key, as the server tells; none where it does not.
-pub(crate) async fn key_field(gate: &RemoteGate, named: &Named) -> Result<Option<String>, Refusal> {
+/// The label of the field that is an SSH key, as the server tells within this time; none where it does not.
+pub(crate) async fn key_field(gate: &RemoteGate, named: &Named, within: Duration) -> Result<Option<String>, Refusal> {
     let item = FieldsRequest { secret_name: named.name.clone(), vault: named.vault.clone() };
-    let known = match tokio::time::timeout(LOOK_UP, gate.fields(&item)).await {
+    let known = match tokio::time::timeout(within, gate.fields(&item)).await {
         Ok(Ok(known)) => known,
         Ok(Err(error)) if !error.is_transient() => return Err(error.into()),
         _ => return Ok(None),

@@ -15,7 +15,7 @@ use super::call::{Event, Exec, Failure, FailureKind, Inject, Way};
 use super::caller::{Caller as _, Client};
 use super::frame::Kind;
 use super::holdings::{CURRENT_CODE, Found, HoldingItem, NoSeed};
-use crate::exec::{self, Command, Delivery, Ended, ExecError, Exit, Injection, Output, StreamName};
+use crate::exec::{self, Command, Delivery, Ended, ExecError, Exit, Injection, Output, StreamName, item_names};
 use crate::{ExactCommand, Scope};
 
 /// Kinds of fields whose values may be seen: user names, hosts, addresses.
@@ -24,13 +24,19 @@ const VISIBLE: [&str; 3] = ["STRING", "URL", "EMAIL"];
 /// Runs the command; its output goes to the client as it comes.
 pub(super) async fn exec(exec: Exec, covered: &Covered, client: &Client) -> Result<Event, Failure> {
     let Exec { wish, argv, working_dir, env, inject, timeout_ms, output_limit } = exec;
-    let injections = inject.iter().map(|inject| injection(inject, covered, &wish)).collect::<Result<Vec<_>, _>>()?;
+    let names = names(covered);
+    let title = |number: usize| covered.found.get(number).and_then(Found::item).map(|item| item.title.clone());
+    let name = |number: usize| names.as_ref().map_or_else(|| title(number), |names| names.get(number).cloned());
+    let injections = inject.iter().map(|inject| injection(inject, covered, &wish, name(inject.secret)));
+    let injections = injections.collect::<Result<Vec<_>, _>>()?;
     let mut command = Command::new(argv.into_iter().map(OsString::from), OsString::from(working_dir))
         .env(env.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
     match wish.intended_use.exec {
         Some(Scope::Any) => {}
         Some(Scope::Exact(exact)) => {
-            check_ways(&exact, &inject, covered)?;
+            let message = "several items have one title and one vault; use one of them at a time";
+            let names = names.ok_or_else(|| Failure::new(FailureKind::Invalid, message))?;
+            check_ways(&exact, &inject, &names)?;
             command = command.exactly(exact);
         }
         None => return Err(Failure::new(FailureKind::Invalid, "the approval that is wanted is not for a command")),
@@ -76,20 +82,30 @@ pub(super) async fn run(
     Ok(Event::Exited { code, timed_out, truncated: truncated.iter().map(ToString::to_string).collect(), unredacted })
 }
 
+/// What the items are called, so that none can be taken for another; `None` where that can't be.
+fn names(covered: &Covered) -> Option<Vec<String>> {
+    let items: Vec<_> = covered.found.iter().map(Found::item).collect::<Option<_>>()?;
+    let names = item_names(&items.iter().map(|item| (item.vault.as_str(), item.title.as_str())).collect::<Vec<_>>())?;
+    // a vault may hold a title twice
+    let is_another = |(one, one_name): (&&HoldingItem, &String)| {
+        items.iter().zip(&names).any(|(item, name)| name == one_name && item.item_id != one.item_id)
+    };
+    (!items.iter().zip(&names).any(is_another)).then_some(names)
+}
+
 /// Makes sure that each value gets in as it was approved: in this variable or pipe, this field, of the item where that
 /// was named.
-fn check_ways(exact: &ExactCommand, inject: &[Inject], covered: &Covered) -> Result<(), Failure> {
+fn check_ways(exact: &ExactCommand, inject: &[Inject], names: &[String]) -> Result<(), Failure> {
     for Inject { secret, field, into } in inject {
-        let title =
-            covered.found.get(*secret).and_then(Found::item).map(|item| item.title.as_str()).unwrap_or_default();
+        let name = names.get(*secret).map(String::as_str).unwrap_or_default();
         let approved = match into {
             Way::Variable(name) => exact.env.get(name),
             Way::File(name) => exact.files.get(name),
             Way::Stdin => exact.stdin.as_ref(),
         };
-        let alone = covered.found.len() == 1;
-        if !approved.is_some_and(|approved| (alone && approved == field) || *approved == format!("{title}/{field}")) {
-            let message = format!("{title}/{field} was not approved to get into the command in this way");
+        let alone = names.len() == 1;
+        if !approved.is_some_and(|approved| (alone && approved == field) || *approved == format!("{name}/{field}")) {
+            let message = format!("{name}/{field} was not approved to get into the command in this way");
             return Err(Failure::new(FailureKind::NotGranted, message));
         }
     }
@@ -112,7 +128,12 @@ fn no_terminal() -> i32 {
     i32::try_from(rustix::fs::OFlags::NOCTTY.bits()).unwrap_or_default()
 }
 
-fn injection(inject: &Inject, covered: &Covered, wish: &super::Wish) -> Result<Injection, Failure> {
+fn injection(
+    inject: &Inject,
+    covered: &Covered,
+    wish: &super::Wish,
+    name: Option<String>,
+) -> Result<Injection, Failure> {
     let Inject { secret, field: label, into } = inject;
     let wanted = wish.secrets.get(*secret).and_then(|wanted| wanted.fields.as_deref()).unwrap_or_default();
     let item = covered.found.get(*secret).and_then(Found::item);
@@ -126,7 +147,7 @@ fn injection(inject: &Inject, covered: &Covered, wish: &super::Wish) -> Result<I
         Way::File(name) => Delivery::File(name.clone()),
         Way::Stdin => Delivery::Stdin,
     };
-    let injection = Injection::new(format!("{}/{label}", item.title), value, way);
+    let injection = Injection::new(format!("{}/{label}", name.as_ref().unwrap_or(&item.title)), value, way);
     let may_be_seen = field.kind.as_ref().is_some_and(|kind| VISIBLE.contains(&kind.as_str()));
     Ok(if may_be_seen { injection.visible() } else { injection })
 }

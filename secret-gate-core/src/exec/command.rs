@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ExactCommand;
-use crate::uses::is_loader_variable;
+use crate::loaders::is_loader_variable;
 
 /// A key to the server is no business of a command.
 const API_KEY: &str = "SECRET_GATE_API_KEY";

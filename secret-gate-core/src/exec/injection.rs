@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::uses::{is_loader_variable, is_variable_name};
+use crate::loaders::is_loader_variable;
+use crate::uses::is_variable_name;
 use crate::{ExactCommand, SecretValue};
 
 use super::{Command, ExecError, Redactor};
@@ -108,19 +109,24 @@ pub(super) fn check(command: &Command, injections: &[Injection]) -> Result<Redac
 
 /// An exact command gets the values that were approved, each in the way that was, and nothing else.
 fn check_approved(approved: &ExactCommand, injections: &[Injection]) -> Result<(), ExecError> {
+    let approved_field = |injection: &Injection| match &injection.delivery {
+        Delivery::Variable(name) => approved.env.get(name),
+        Delivery::File(name) => approved.files.get(name),
+        Delivery::Stdin => approved.stdin.as_ref(),
+    };
     let is_approved = |injection: &Injection| {
-        let field = match &injection.delivery {
-            Delivery::Variable(name) => approved.env.get(name),
-            Delivery::File(name) => approved.files.get(name),
-            Delivery::Stdin => approved.stdin.as_ref(),
-        };
-        field.is_some_and(|field| {
+        approved_field(injection).is_some_and(|field| {
             let rest = injection.label.strip_suffix(field.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
         })
     };
+    // two values that were shown alike could be exchanged
+    let is_clear = |one: &Injection| {
+        let field = approved_field(one);
+        injections.iter().all(|other| approved_field(other) != field || other.label == one.label)
+    };
     let count = approved.env.len() + approved.files.len() + usize::from(approved.stdin.is_some());
-    if injections.len() == count && injections.iter().all(is_approved) {
+    if injections.len() == count && injections.iter().all(|each| is_approved(each) && is_clear(each)) {
         return Ok(());
     }
     Err(ExecError::Changed { what: "which values it gets, and how," })

@@ -134,6 +134,26 @@ async fn fields_of_several_secrets_come_under_one_approval() {
 }
 
 #[tokio::test]
+async fn secrets_of_one_title_are_told_apart_and_not_exchanged() {
+    let world = World::start().await;
+    let mut client = world.ready(&[]).await;
+    let arguments = |s: &str, p: &str| {
+        let reference = |vault: &str| format!("op://{vault}/twin/password");
+        json!({"secret_name": "x", "command": "echo ${#S} ${#P}", "env": {"S": reference(s), "P": reference(p)}})
+    };
+    let mut wanted = arguments("infra", "other");
+    wanted["reason"] = "both".into();
+    let id = client.begin("request_secret", wanted).await;
+    let message = world.decide("twin", "Approve").await;
+    assert!(message.plain.contains("P=other/twin/password, S=infra/twin/password"), "{}", message.plain);
+    client.result(id).await;
+    let ran = client.done("exec_with_secret", arguments("infra", "other")).await;
+    assert_eq!(ran["stdout"], format!("{0} {0}\n", PASSWORD.len()), "{ran}");
+    let refused = client.refused("exec_with_secret", arguments("other", "infra")).await;
+    assert!(refused.contains("No approval covers"), "{refused}");
+}
+
+#[tokio::test]
 async fn whoever_leaves_takes_the_command_along() {
     let world = World::start().await;
     let mut client = world.ready(&[]).await;

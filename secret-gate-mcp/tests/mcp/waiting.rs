@@ -187,3 +187,36 @@ async fn names_that_do_not_fit_are_told_with_what_could_be_meant() {
     let id = client.begin("request_secret", ask("db")).await;
     assert!(refusal(&client.result(id).await).contains("set SECRET_GATE_URL"));
 }
+
+#[tokio::test]
+async fn what_was_meant_to_narrow_a_question_never_widens_it() {
+    let world = World::start().await;
+    let mut client = world.ready(&[]).await;
+    for (arguments, words) in [
+        (json!({"cmd": "./migrate"}), "unknown field `cmd`"),
+        (json!({"hostname": "ann@host"}), "unknown field `hostname`"),
+        (json!({"args": ["up"]}), "args goes with command"),
+        (json!({"env_var": "P"}), "env_var goes with command"),
+        (json!({"working_dir": "/tmp"}), "working_dir goes with command"),
+        (json!({"port": 22}), "port goes with host"),
+        (json!({"port": 22, "command": "true", "env_var": "P", "field": "password"}), "port goes with host"),
+        (json!({"command": "./migrate up", "args": [], "env_var": "P", "field": "password"}), "Leave args out"),
+        (json!({"command": " ", "env_var": "P", "field": "password"}), "command is empty"),
+    ] {
+        let mut wanted = json!({"secret_name": "db", "reason": "r", "wait_sec": 1});
+        wanted.as_object_mut().unwrap().extend(arguments.as_object().unwrap().clone());
+        let refused = client.refused("request_secret", wanted).await;
+        assert!(refused.contains(words), "{arguments}: {refused}");
+    }
+    let unknown = json!({"secret_name": "db", "command": "true", "variable": "P"});
+    assert!(client.refused("exec_with_secret", unknown).await.contains("`env_var`"));
+    let unknown = json!({"secret_name": "db", "host": "ann@host", "cmd": "true"});
+    assert!(client.refused("ssh_with_secret", unknown).await.contains("`command`"));
+    assert_eq!(world.asked(), 0);
+    // what is empty counts as left out
+    let empty = json!({"env": {}, "env_var": "", "working_dir": "", "args": [], "command": "", "host": ""});
+    let mut wanted = json!({"secret_name": "db", "reason": "r", "wait_sec": 1});
+    wanted.as_object_mut().unwrap().extend(empty.as_object().unwrap().clone());
+    assert_eq!(client.done("request_secret", wanted).await["status"], "pending");
+    assert!(world.question("db").await.plain.contains("run any command"));
+}

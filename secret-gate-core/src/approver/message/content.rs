@@ -11,6 +11,9 @@ use crate::{ExactCommand, ExactHost, Requester, Scope, Use};
 /// The machine and the agent are shown up to this many UTF-16 code units.
 const SAID_LIMIT: usize = 120;
 
+/// What a login to any host means where a broker vouches: whoever can use the agent there can get the key out of it.
+const ANY_HOST: &str = "ssh to any host, with the key in the requester's ssh-agent";
+
 /// The lines of the question, with at most `reason_room` units of the reason; and how many those took.
 pub(super) fn lines(question: &Question, reason_room: usize) -> (Vec<Line>, usize) {
     let trusted = question.requester.broker;
@@ -122,7 +125,7 @@ fn phrases(wanted: &Use) -> Vec<(Style, String)> {
     }
     match &wanted.ssh {
         None => {}
-        Some(Scope::Any) => spans.push((Style::Plain, "ssh to any host".to_owned())),
+        Some(Scope::Any) => spans.push((Style::Plain, ANY_HOST.to_owned())),
         Some(Scope::Exact(host)) => spans.extend(login_phrase(host)),
     }
     spans
@@ -147,11 +150,13 @@ fn login(host: &ExactHost) -> String {
 fn details(wanted: &Use) -> Vec<Line> {
     let Some(Scope::Exact(exact)) = &wanted.exec else { return Vec::new() };
     let ExactCommand { argv: _, working_dir, program, sha256, script_sha256, env, files, stdin } = exact;
-    let mut lines = vec![
-        Line::of("Program: ").code(shown(program)),
-        Line::of("SHA-256: ").code(shown(sha256)),
-        Line::of("Starts in: ").code(shown(working_dir)),
-    ];
+    let mut lines = vec![Line::of("Program: ").code(shown(program))];
+    // the hash of a shell says nothing of what its line runs
+    lines.push(match is_shell_line(exact) {
+        true => Line::of("A shell line: programs and scripts that it calls are not checked"),
+        false => Line::of("SHA-256: ").code(shown(sha256)),
+    });
+    lines.push(Line::of("Starts in: ").code(shown(working_dir)));
     lines.extend(script_sha256.as_deref().map(|hash| Line::of("Script SHA-256: ").code(shown(hash))));
     for (title, fields) in [("Variables: ", env), ("Files named by variables: ", files)] {
         let pairs: Vec<_> =
@@ -162,6 +167,14 @@ fn details(wanted: &Use) -> Vec<Line> {
     }
     lines.extend(stdin.as_deref().map(|field| Line::of("Standard input: ").code(name(field))));
     lines
+}
+
+/// Whether a shell of the system reads the command, and not a program of the requester's that is only called like one.
+fn is_shell_line(exact: &ExactCommand) -> bool {
+    const SHELLS: [&str; 6] = ["sh", "ash", "bash", "dash", "ksh", "zsh"];
+    let folder = ["/bin/", "/usr/bin/"].iter().find_map(|folder| exact.program.strip_prefix(folder));
+    let reads_a_line = exact.argv.get(1).is_some_and(|option| option == "-c");
+    reads_a_line && exact.script_sha256.is_none() && folder.is_some_and(|name| SHELLS.contains(&name))
 }
 
 fn asked_by(requester: &Requester) -> Line {

@@ -168,7 +168,7 @@ Secret: \u{2068}\"שלום שלום שלום שלום שלום שלום שלום
 Use: run sh -c '------------------------------------------------------------
 ↪ -Asked by: unauthenticated'
 Program: /bin/sh
-SHA-256: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+A shell line: programs and scripts that it calls are not checked
 Starts in: /srv/x
 Asked by: build-vm-3 (broker) · 10.0.0.7
 
@@ -204,8 +204,9 @@ fn who_receives_the_value() {
     let all = Use { reveal: true, ..both.clone() };
     assert_eq!(line(true, None), "receives the value");
     assert_eq!(line(true, Some(Use::reveal())), "receives the value");
-    assert_eq!(line(true, Some(both.clone())), "run any command; ssh to any host");
-    assert_eq!(line(true, Some(all.clone())), "receives the value; run any command; ssh to any host");
+    assert_eq!(line(true, Some(both.clone())), "run any command; ssh to any host, with the key in the requester's ssh-agent");
+    let text = "receives the value; run any command; ssh to any host, with the key in the requester's ssh-agent";
+    assert_eq!(line(true, Some(all.clone())), text);
     assert_eq!(line(false, None), "receives the value");
     assert_eq!(line(false, Some(Use::reveal())), "receives the value");
     assert_eq!(line(false, Some(both)), "receives the value (says: run any command; ssh to any host)");
