@@ -14,6 +14,7 @@ use crate::ask::MAY_BE_OPEN;
 use crate::cli::{DaemonCommand, Format};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::input::Input;
 use crate::render::Values;
 use crate::stop::{Limit, Stop};
 use crate::ui::{Ui, visible};
@@ -129,17 +130,17 @@ pub(crate) async fn reveal(ui: &Ui, wish: Wish, limit: &Limit) -> Result<Values,
 pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Result<Event, Failure> {
     let mut stop = Stop::new()?;
     let name = visible(name);
-    let stdin = std::io::stdin();
     let is_value = |inject: &Inject| matches!(inject.into, Way::Stdin);
     let has_value = matches!(&verb, Verb::Exec(exec) if exec.inject.iter().any(is_value));
-    let stdin = (!has_value).then(|| stdin.as_fd());
-    let answers = placed(verb, stdin, limit, &mut stop).await?;
+    let unreadable = |error| Failure::new(Exit::Failed, format!("standard input can't be passed on: {error}"));
+    let input = (!has_value).then(Input::of_ours).transpose().map_err(unreadable)?;
+    let answers = placed(verb, input.as_ref().map(Input::as_fd), limit, &mut stop).await?;
     let (Event::Started, mut answers) = decided(ui, &name, answers, limit, &mut stop).await? else { return Err(odd()) };
+    input.map_or(Ok(()), Input::begin).map_err(unreadable)?;
     loop {
         let answer = tokio::select! {
             answer = answers.next() => answer.map_err(broken)?,
-            // leaving kills the command
-            stopped = stop.signal() => return Err(stopped),
+            stopped = stop.signal() => return Err(ended_with(stopped, answers, &mut stop).await),
         };
         match answer {
             Some(Answer::Output(output)) => {
@@ -148,7 +149,7 @@ pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Resul
                 tokio::select! {
                     written = write => written.unwrap_or_else(|_| Err(odd()))?,
                     // whoever reads the output may take their time
-                    stopped = stop.signal() => return Err(stopped),
+                    stopped = stop.signal() => return Err(ended_with(stopped, answers, &mut stop).await),
                 }
             }
             Some(Answer::ErrorOutput(output)) => ui.error_output(&output),
@@ -159,6 +160,15 @@ pub(crate) async fn run(ui: &Ui, name: &str, verb: Verb, limit: &Limit) -> Resul
             None => return Err(ended()),
         }
     }
+}
+
+/// Has the command end, and waits for that as long as the user has patience.
+async fn ended_with(stopped: Failure, answers: Answers, stop: &mut Stop) -> Failure {
+    tokio::select! {
+        _ = answers.leave() => {}
+        _ = stop.signal() => {}
+    }
+    stopped
 }
 
 /// Makes a call, to a daemon that is started where none runs.

@@ -114,28 +114,27 @@ async fn a_call_that_meets_one_just_ending_is_made_again() {
     for ends in [Does::End, Does::SayAndEnd(stopping)] {
         let gated = Gated::start(approving(1)).await;
         let machine = gated.machine().with("PATH", "/usr/bin:/bin");
-        let impostor = Impostor::at(&machine, move |verb| match verb {
-            "status" => Does::Say(how(VERSION, 0, 0)),
-            _ => ends.clone(),
-        });
+        let impostor = Impostor::at(&machine, move |_| ends.clone());
         let args = ["exec", "--secret", "db", "--env", "P=password", "--reason", "r", "--", "/bin/sh", "-c"];
         let run = machine.run(&[&args[..], &["echo ${#P}"]].concat()).await;
         assert_eq!((run.code, run.out.as_str()), (0, "12\n"), "{run:?}");
-        assert_eq!((impostor.heard(), gated.asked()), (vec!["status".to_owned(), "exec".to_owned()], 1));
+        assert_eq!((impostor.heard(), gated.asked()), (vec!["exec".to_owned()], 1), "one call, made at once");
     }
 }
 
 #[tokio::test]
 async fn an_idle_one_of_another_version_is_replaced() {
     let gated = Gated::start(approving(1)).await;
-    let machine = gated.machine();
+    let machine = gated.machine().with("PATH", "/usr/bin:/bin");
     let impostor = Impostor::at(&machine, |verb| match verb {
         "status" => Does::Say(how("0.0.1", 0, 0)),
-        _ => Does::SayAndEnd(done()),
+        "stop" => Does::SayAndEnd(done()),
+        _ => Does::Say(json!({"event": "failed", "kind": "protocol", "message": "the daemon is of version 0.0.1"})),
     });
-    let run = machine.run(&ASK).await;
-    assert_eq!((run.code, run.out.as_str()), (0, "s3cret-value\n"), "{run:?}");
-    assert_eq!(impostor.heard(), ["status", "stop"]);
+    let args = ["exec", "--secret", "db", "--env", "P=password", "--reason", "r", "--shell", "echo ${#P}"];
+    let run = machine.run(&args).await;
+    assert_eq!((run.code, run.out.as_str()), (0, "12\n"), "{run:?}");
+    assert_eq!(impostor.heard(), ["exec", "status", "stop"]);
     let status = machine.run(&["daemon", "status"]).await.out;
     assert!(status.contains(&format!("\nVersion: {VERSION}\n")), "{status}");
 }
@@ -191,6 +190,15 @@ async fn one_that_hangs_is_not_waited_for() {
     send(Signal::INT, &client);
     let err = said(&mut client, "may be open").await;
     assert_eq!(finish(client).await.code, 130, "{err}");
+}
+
+#[tokio::test]
+async fn one_that_says_not_even_how_it_is_is_not_waited_for() {
+    let machine = Machine::new().with("SECRET_GATE_URL", "http://127.0.0.1:9").with_daemon();
+    let _impostor = Impostor::at(&machine, |_| Does::Nothing);
+    let run = machine.run(&["get", "--secret", "db", "--reason", "r", "--timeout", "1h"]).await;
+    let what_to_do = format!("end it with: kill -KILL {}", std::process::id());
+    assert!(run.code == 6 && run.err.contains(&what_to_do), "{run:?}");
 }
 
 #[tokio::test]
@@ -351,5 +359,33 @@ async fn a_command_is_killed_when_all_is_forgotten() {
         assert_eq!(machine.run(end).await.code, 0, "{end:?}");
         let run = finish(client).await;
         assert!(matches!(run.code, 3 | 6), "{end:?}: {run:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_can_end_in_its_own_way_when_its_caller_leaves() {
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let gated = Gated::start(approving(1)).await;
+        let machine = gated.machine().with("PATH", "/usr/bin:/bin");
+        let ended = machine.path("ended");
+        let line = format!(
+            "trap 'echo last words; sleep 0.3; echo >{}; exit' TERM; echo begins >&2; while :; do sleep 0.05; done",
+            ended.display()
+        );
+        let args = ["exec", "--secret", "db", "--env", "P=password", "--reason", "r", "--shell", &line];
+        let mut client = machine.spawn(&args);
+        said(&mut client, "begins").await;
+        send(signal, &client);
+        finish(client).await;
+        // one that is killed can't wait for it
+        if signal == Signal::KILL {
+            let ends = async {
+                while !ended.exists() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), ends).await.unwrap();
+        }
+        assert!(ended.exists(), "{signal:?}");
     }
 }

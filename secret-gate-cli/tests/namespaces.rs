@@ -48,6 +48,12 @@ async fn a_caller_from_another_namespace_is_refused_whatever_was_approved() {
         assert_ne!(refused.code, 0, "{options:?}: {refused:?}");
         assert_eq!(refused.out, "", "{options:?}: {refused:?}");
         assert!(!refused.err.contains("here"), "{options:?}: {refused:?}");
+        // it says what is the matter, and ends nobody's daemon
+        assert!(
+            refused.err.contains(" namespace; commands would run outside of its sandbox"),
+            "{options:?}: {refused:?}"
+        );
+        assert!(!refused.err.contains("kill"), "{options:?}: {refused:?}");
     }
 
     // what is no sandbox for commands is let in, so the others were refused for what they are

@@ -10,6 +10,7 @@ use secret_gate_core::daemon::{
     Answer, ConnectError, Daemon, DaemonError, DaemonOptions, Event, Failure, FailureKind, SocketPath, Status, Verb,
     Wish, call,
 };
+use secret_gate_core::wire::WantedSecret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
@@ -109,6 +110,56 @@ async fn it_says_how_it_is_and_stops_when_told_to() {
 }
 
 #[tokio::test]
+async fn too_many_calls_are_refused_in_words_and_its_owner_is_still_heard() {
+    // takes what is asked and never answers
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let running = Running::start();
+    let place = running.place();
+    let wish = |name: String| {
+        let mut wanted = WantedSecret::default();
+        wanted.secret_name = name;
+        Verb::Request(Wish { server: url.clone(), secrets: vec![wanted], ..Wish::default() })
+    };
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(call(place.connect().await.unwrap(), wish("db".into())).await.unwrap());
+    }
+    let all_heard = async {
+        while !matches!(running.ask(Verb::Status).await, Event::Status(Status { calls: 256, .. })) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(3 * PATIENCE, all_heard).await.expect("256 calls");
+    for _ in 0..40 {
+        let refused = running.ask(wish("web".into())).await;
+        let Event::Failed(Failure { kind: FailureKind::Failed, message, .. }) = refused else { panic!("{refused:?}") };
+        assert!(message.contains("too many calls at once"), "{message}");
+    }
+    assert!(matches!(running.ask(Verb::Grants).await, Event::Grants { .. }));
+    assert!(matches!(running.ask(Verb::Revoke { id: None }).await, Event::Done { count: 0 }));
+    assert!(matches!(running.ask(Verb::Flush).await, Event::Done { count: 0 }));
+    assert!(matches!(running.ask(Verb::Stop).await, Event::Done { count: 0 }));
+    running.ended().await;
+}
+
+#[tokio::test]
+async fn many_who_say_nothing_keep_it_from_nobody_for_long() {
+    let running = Running::start();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        match tokio::time::timeout(PATIENCE, running.place().connect()).await.expect("a connection") {
+            Ok(stream) => silent.push(stream),
+            // as many as the system lets wait
+            Err(ConnectError::Silent { .. }) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(silent.len() > 256, "{}", silent.len());
+    assert!(matches!(running.ask(Verb::Status).await, Event::Status(_)));
+}
+
+#[tokio::test]
 async fn one_daemon_a_place() {
     let running = Running::start();
     let second = Daemon::bind(running.place(), DaemonOptions::default());
@@ -175,6 +226,10 @@ async fn what_is_no_call_gets_an_answer_or_an_end() {
     }
     let other = say(&place, &frame("{\"protocol\":99,\"verb\":\"grants\"}")).await;
     assert!(other.contains("the daemon speaks protocol 1, this program 99"), "{other}");
+    let other = say(&place, &frame("{\"protocol\":1,\"version\":\"0.0.1\",\"verb\":\"request\"}")).await;
+    assert!(other.contains("\"protocol\"") && other.contains("this program of 0.0.1"), "{other}");
+    let other = say(&place, &frame("{\"protocol\":1,\"version\":\"0.0.1\",\"verb\":\"grants\"}")).await;
+    assert!(other.contains("\"grants\""), "{other}");
     // half a frame, and nothing for ever: the daemon does not wait for ever, and serves others meanwhile
     let mut stalled = place.connect().await.unwrap();
     stalled.write_all(b"\0\0\0").await.unwrap();

@@ -1,13 +1,16 @@
 //! Calls to the daemon, which holds the values.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use secret_gate_core::daemon::{
-    Answer, ConnectError, Event, Failure, Held, OsText, SocketPath, Status, Verb, call, connect_or_start as start,
+    Answer, ConnectError, Event, Failure, Held, OsText, SocketPath, Status, Verb, ask, call_or_start,
 };
-use tokio::net::UnixStream;
 
 use crate::refusal::Refusal;
+
+/// How long the daemon may take to answer where it asks nobody.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a command came to.
 #[derive(Debug)]
@@ -22,14 +25,9 @@ pub(crate) struct Output {
     pub(crate) unredacted: Vec<String>,
 }
 
-/// The daemon, started where none runs.
-pub(crate) async fn connect_or_start() -> Result<UnixStream, Refusal> {
-    Ok(start().await?)
-}
-
 /// Runs a command, here or elsewhere, and collects what it prints. The inner failure is the daemon's.
 pub(crate) async fn run(verb: Verb) -> Result<Result<Output, Failure>, Refusal> {
-    let mut answers = call(connect_or_start().await?, verb).await?;
+    let mut answers = call_or_start(verb, None).await?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
         match answers.next().await? {
@@ -81,12 +79,11 @@ async fn running(verb: Verb) -> Result<Option<Event>, Refusal> {
         Err(ConnectError::NotRunning) => return Ok(None),
         stream => stream?,
     };
-    match call(stream, verb).await?.next().await? {
-        Some(Answer::Event(event)) => match *event {
-            Event::Failed(failure) => Err(failure.into()),
-            event => Ok(Some(event)),
-        },
-        _ => Err(odd()),
+    match ask(stream, verb, PATIENCE).await {
+        // it has just ended
+        Err(ConnectError::NotRunning) => Ok(None),
+        Ok(Event::Failed(failure)) => Err(failure.into()),
+        event => Ok(Some(event?)),
     }
 }
 

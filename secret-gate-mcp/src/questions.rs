@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secret_gate_core::daemon::{Answer, Event, Failure, FailureKind, Granted, Verb, Wish, call};
+use secret_gate_core::daemon::{Answer, Event, Failure, FailureKind, Granted, Verb, Wish, call_or_start};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -200,11 +200,7 @@ async fn ask(wish: Wish, state: &watch::Sender<State>) -> State {
         let message = "the daemon has ended, and the question with it";
         State::Failed(Box::new(Failed::Daemon(Failure::new(FailureKind::Failed, message))))
     };
-    let stream = match daemon::connect_or_start().await {
-        Ok(stream) => stream,
-        Err(refusal) => return refused(refusal),
-    };
-    let mut answers = match call(stream, Verb::Request(wish)).await {
+    let mut answers = match call_or_start(Verb::Request(wish), None).await {
         Ok(answers) => answers,
         Err(error) => return refused(error.into()),
     };

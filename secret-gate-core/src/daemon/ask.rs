@@ -11,12 +11,13 @@ use tokio_util::task::TaskTracker;
 
 use super::call::{Event, Failure, FailureKind, Granted, Wish};
 use super::caller::Caller;
+use super::gates::Gates;
 use super::holdings::{CURRENT_CODE, Found, Holding, HoldingItem, Holdings, Name};
 use super::released::holding;
 use crate::client::{ClientError, RemoteGate};
 use crate::sync::lock;
 use crate::wire::{AccessRequest, AccessResponse, Ended, Status, StatusResponse, WantedSecret};
-use crate::{SecretReference, SecretValue, Use};
+use crate::{SecretReference, Use};
 
 /// How long to wait before an approved secret is fetched again that the server could not read.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -29,6 +30,7 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) struct Asking {
     holdings: Holdings,
     questions: Mutex<HashMap<String, Weak<Question>>>,
+    gates: Gates,
     tasks: TaskTracker,
 }
 
@@ -62,7 +64,11 @@ impl Covered {
     ///
     /// # Errors
     /// [`FailureKind::NotGranted`], where somebody else has used it meanwhile; then nothing is used up.
+    /// [`FailureKind::Denied`], where it was taken back.
     pub(super) fn spend(&self) -> Result<(), Failure> {
+        if self.found.iter().any(|found| found.holding.revoked.is_cancelled()) {
+            return Err(Failure::new(FailureKind::Denied, "the approval was taken back"));
+        }
         let spent = || Failure::new(FailureKind::NotGranted, "the approval was for one use, which is spent");
         if self.holdings.take_all(&self.found) { Ok(()) } else { Err(spent()) }
     }
@@ -81,7 +87,7 @@ impl Covered {
 
 impl Asking {
     pub(super) fn new(holdings: Holdings) -> Self {
-        Self { holdings, questions: Mutex::default(), tasks: TaskTracker::new() }
+        Self { holdings, questions: Mutex::default(), gates: Gates::default(), tasks: TaskTracker::new() }
     }
 
     /// Waits until the questions that nobody waits for are withdrawn.
@@ -146,7 +152,7 @@ impl Asking {
 
     /// The question that asks for this: one that is open, or a new one.
     fn question(self: &Arc<Self>, wish: Wish) -> Result<Arc<Question>, Failure> {
-        let gate = Arc::new(gate(&wish)?);
+        let gate = self.gates.of(&wish)?;
         let key = serde_json::to_string(&(scope(&wish), &wish.secrets, &wish.intended_use, &wish.duration))
             .map_err(|error| Failure::new(FailureKind::Invalid, error.to_string()))?;
         let mut questions = lock(&self.questions);
@@ -262,27 +268,6 @@ pub(super) fn scope(wish: &Wish) -> String {
     format!("{} {key}", wish.server)
 }
 
-fn gate(wish: &Wish) -> Result<RemoteGate, Failure> {
-    let invalid = |error: &dyn std::error::Error| Failure::new(FailureKind::Invalid, error.to_string());
-    let server = wish.server.parse().map_err(|error| invalid(&error))?;
-    let mut builder = RemoteGate::builder(server);
-    if let Some(key) = &wish.api_key {
-        builder = builder.with_api_key(SecretValue::copy_of(key.0.0.expose()));
-    }
-    if let Some(interval) = wish.poll_interval_ms {
-        builder = builder.with_poll_interval(Duration::from_millis(interval));
-    }
-    if let Some(path) = &wish.private_ca {
-        if !path.is_file() {
-            // a pipe would hold up everybody
-            return Err(Failure::new(FailureKind::Invalid, format!("{} is no file with certificates", path.display())));
-        }
-        let pem = std::fs::read(path).map_err(|error| invalid(&error))?;
-        builder = builder.with_private_ca(pem);
-    }
-    builder.build().map_err(failure)
-}
-
 /// What the items of a wish are called, with the labels that the server knows.
 pub(super) fn names(wish: &Wish) -> Vec<Name> {
     wish.secrets.iter().map(|wanted| name_of(&asked_for(wanted, &wish.intended_use))).collect()
@@ -360,7 +345,7 @@ fn refusal(status: &StatusResponse) -> Option<Failure> {
 }
 
 /// The client's error in the daemon's terms.
-fn failure(error: ClientError) -> Failure {
+pub(super) fn failure(error: ClientError) -> Failure {
     let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
     let message = causes.last().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
     let (kind, candidates, fields) = match error {

@@ -22,6 +22,10 @@ pub const PROTOCOL: u32 = 1;
 pub struct Call {
     /// [`PROTOCOL`].
     pub protocol: u32,
+    /// The version of the caller. One daemon serves callers of its own version, whatever they want of secrets; empty where
+    /// that does not matter to the caller.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// What is asked.
     #[serde(flatten)]
     pub verb: Verb,
@@ -30,8 +34,8 @@ pub struct Call {
 impl Call {
     /// A call of this verb.
     #[must_use]
-    pub const fn new(verb: Verb) -> Self {
-        Self { protocol: PROTOCOL, verb }
+    pub fn new(verb: Verb) -> Self {
+        Self { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), verb }
     }
 }
 
@@ -375,10 +379,12 @@ pub enum FailureKind {
     Unauthorized,
     /// The value was released to somebody else.
     AlreadyUsed,
-    /// The daemon speaks another version of the protocol.
+    /// The daemon is of another version, or speaks another one of the protocol; nothing was begun.
     Protocol,
     /// The call makes no sense.
     Invalid,
+    /// The caller is not one that the daemon works for: it lives in a sandbox.
+    Refused,
     /// No grant of that id.
     UnknownGrant,
     /// The daemon ends, and has not begun with it; another one can be started.
@@ -389,6 +395,18 @@ pub enum FailureKind {
     NotWithdrawn,
     /// Anything else.
     Failed,
+}
+
+impl Verb {
+    /// Whether it is about secrets, so that both ends must mean the same by it.
+    pub(super) const fn is_about_secrets(&self) -> bool {
+        matches!(self, Self::Request(_) | Self::Reveal(_) | Self::Exec(_) | Self::Ssh(_))
+    }
+
+    /// Whether something is run, which ends when it does.
+    pub(super) const fn runs(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Ssh(_))
+    }
 }
 
 impl Failure {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -81,6 +82,9 @@ pub enum ConnectError {
         /// Which process it is; 0 where the system does not tell.
         pid: i32,
     },
+    /// The daemon does not work for callers from where this process is, such as a sandbox.
+    #[error("the daemon refuses this program: {0}")]
+    Refused(String),
     /// The connection broke.
     #[error("the daemon can't be talked to")]
     Broken(#[from] io::Error),
@@ -167,6 +171,9 @@ impl SocketPath {
         match self.ask(Verb::Status).await? {
             Some(Event::Status(status)) => Ok(Some(status)),
             Some(Event::Failed(Failure { kind: FailureKind::Stopping, .. })) | None => Ok(None),
+            Some(Event::Failed(Failure { kind: FailureKind::Refused, message, .. })) => {
+                Err(ConnectError::Refused(message))
+            }
             Some(_) => Err(self.foreign().await),
         }
     }
@@ -285,14 +292,18 @@ pub async fn call_with(mut stream: UnixStream, verb: Verb, stdin: Option<Borrowe
     Ok(Answers { stream, again: None })
 }
 
-/// The same for the user's daemon, which is started where none runs. One that is just ending is called in vain: as long as
-/// nothing was heard of the call, [`Answers::next`] makes it again, once, to another one.
+/// The same for the user's daemon, which is started where none runs. One that is just ending, or of another version, is
+/// called in vain: as long as nothing was heard of the call, [`Answers::next`] makes it again, once, to another one.
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn call_or_start(verb: Verb, stdin: Option<BorrowedFd<'_>>) -> Result<Answers, ConnectError> {
     let call = written(verb)?;
-    let mut stream = connect_or_start().await?;
+    // how it is, is asked only where the answer makes that necessary
+    let mut stream = match SocketPath::find()?.connect().await {
+        Err(ConnectError::NotRunning) => connect_or_start().await?,
+        stream => stream?,
+    };
     let stdin = stdin.map(|stdin| stdin.try_clone_to_owned()).transpose()?;
     let again = Again { call, stdin };
     match again.place(&mut stream).await {
@@ -308,7 +319,7 @@ impl Again {
     }
 
     async fn place_anew(&self) -> Result<UnixStream, ConnectError> {
-        tracing::debug!("the daemon was just ending; calling another one");
+        tracing::debug!("the daemon was just ending, or of another version; calling another one");
         let mut stream = connect_or_start().await?;
         self.place(&mut stream).await?;
         Ok(stream)
@@ -330,12 +341,16 @@ impl Answers {
     /// # Errors
     /// When the connection breaks, or the daemon says something that can't be understood.
     pub async fn next(&mut self) -> io::Result<Option<Answer>> {
-        let answer = self.read().await;
+        let answer = match self.again {
+            Some(_) => self.first().await,
+            None => self.read().await,
+        };
         let Some(again) = self.again.take() else { return answer };
         let was_ending = match &answer {
             Ok(None) => true,
             Ok(Some(Answer::Event(event))) => {
-                matches!(**event, Event::Failed(Failure { kind: FailureKind::Stopping, .. }))
+                // it has begun nothing
+                matches!(**event, Event::Failed(Failure { kind: FailureKind::Stopping | FailureKind::Protocol, .. }))
             }
             Ok(Some(_)) => false,
             Err(error) => has_closed(error),
@@ -345,6 +360,18 @@ impl Answers {
         }
         self.stream = again.place_anew().await.map_err(io::Error::other)?;
         self.read().await
+    }
+
+    /// The first answer, which may take as long as it likes, if the daemon says meanwhile how it is.
+    async fn first(&mut self) -> io::Result<Option<Answer>> {
+        let place = SocketPath::find().map_err(io::Error::other)?;
+        let mut answer = pin!(self.read());
+        loop {
+            match tokio::time::timeout(PATIENCE, answer.as_mut()).await {
+                Ok(answer) => return answer,
+                Err(_) => place.status().await.map_err(io::Error::other)?,
+            };
+        }
     }
 
     async fn read(&mut self) -> io::Result<Option<Answer>> {
@@ -358,7 +385,7 @@ impl Answers {
 
     /// Takes the call back, and returns how that went where the daemon says so within a few seconds: with
     /// [`FailureKind::NotWithdrawn`] where a question may still be open. To be called where the call is at a question or
-    /// before it; a command that runs is killed.
+    /// before it; a command that runs is told to end, and killed where it does not within some seconds.
     pub async fn leave(mut self) -> Option<Failure> {
         self.stream.shutdown().await.ok()?;
         let last = async {

@@ -10,6 +10,7 @@ mod caller;
 mod client;
 mod config;
 mod frame;
+mod gates;
 mod harden;
 mod holdings;
 mod item;

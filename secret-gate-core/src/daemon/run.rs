@@ -1,14 +1,13 @@
 //! Running a command with what is held.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::select_all;
+use rustix::fs::{Mode, OFlags};
 
 use super::ask::Covered;
 use super::call::{Event, Exec, Failure, FailureKind, Inject, Way};
@@ -50,7 +49,8 @@ pub(super) async fn exec(exec: Exec, covered: &Covered, client: &Client) -> Resu
     run(command, &injections, covered, client).await
 }
 
-/// Runs a command for a client. When an approval is taken back meanwhile, it is killed.
+/// Runs a command for a client. When an approval is taken back meanwhile, or the client leaves, it is told to end, and
+/// killed where it does not.
 pub(super) async fn run(
     mut command: Command,
     injections: &[Injection],
@@ -72,8 +72,16 @@ pub(super) async fn run(
     client.begin()?;
     covered.spend()?;
     client.hear(&Event::Started).await;
-    let cancel = async { drop(select_all(revoked).await) };
+    let cancel = async {
+        tokio::select! {
+            _ = select_all(revoked) => {}
+            () = client.left().cancelled() => {}
+        }
+    };
     let exit = exec::run(command, injections, &mut PassOn(client), cancel).await.map_err(failure)?;
+    if exit.ended == Ended::Cancelled && client.left().is_cancelled() {
+        return Err(Failure::new(FailureKind::Withdrawn, "whoever wanted it has left; the command was ended"));
+    }
     if exit.ended == Ended::Cancelled {
         return Err(Failure::new(FailureKind::Denied, "the approval was taken back; the command was killed"));
     }
@@ -115,17 +123,16 @@ fn check_ways(exact: &ExactCommand, inject: &[Inject], names: &[String]) -> Resu
 /// The same file, to be read only: what a command wrote to it would pass by redaction.
 fn to_read(stdin: &OwnedFd) -> io::Result<OwnedFd> {
     let path = format!("/dev/fd/{}", stdin.as_raw_fd());
-    let file = File::options().read(true).custom_flags(no_terminal()).open(path)?;
+    // a pipe with a name would wait for somebody to write to it, and a terminal would become the daemon's own
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    // the command waits for what it reads
+    rustix::fs::fcntl_setfl(&file, rustix::fs::fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     // a file is read on from where the caller is; what has no place has none
     if let Ok(at) = rustix::fs::tell(stdin) {
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(at)).ok();
     }
-    Ok(file.into())
-}
-
-/// A terminal does not become the daemon's own.
-fn no_terminal() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NOCTTY.bits()).unwrap_or_default()
+    Ok(file)
 }
 
 fn injection(
@@ -182,7 +189,8 @@ impl Output for PassOn<'_> {
             StreamName::Stdout => Kind::Output,
             StreamName::Stderr => Kind::ErrorOutput,
         };
-        self.0.pass_on(kind, bytes).await
+        self.0.pass_on(kind, bytes).await;
+        Ok(())
     }
 
     // the result says it

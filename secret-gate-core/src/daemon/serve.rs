@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ask::{Asking, Covered, name_of};
 use super::call::{Call, Event, Failure, FailureKind, PROTOCOL, Status, Verb};
-use super::caller::{Client, heard};
+use super::caller::{Client, drained, heard};
 use super::frame::{Frame, opened};
 use super::holdings::{Found, Holding, Holdings, NoSeed};
 use super::paths::{PlaceError, SocketPath};
@@ -30,8 +30,11 @@ use crate::{SecretValue, Use};
 /// How often the daemon looks whether its socket is still there.
 const LOOK_AFTER: Duration = Duration::from_secs(2);
 
-/// How many calls can be under way at once.
+/// How many calls about secrets can be under way at once.
 const MAX_CALLS: usize = 256;
+
+/// How many others can be beside them: whatever runs, its owner can see it and take it back.
+const SPARE_CALLS: usize = 32;
 
 /// How a daemon behaves.
 #[derive(Debug, Clone)]
@@ -171,6 +174,7 @@ impl Daemon {
             folder: place.path.as_path().parent().unwrap_or(Path::new(".")).to_owned(),
             stopping: CancellationToken::new(),
             calls: watch::Sender::new(0),
+            places: Semaphore::new(MAX_CALLS),
             holdings,
         });
         let watching = tokio::spawn(revoke::watch(app.holdings.clone()));
@@ -224,13 +228,18 @@ struct App {
     folder: PathBuf,
     stopping: CancellationToken,
     calls: watch::Sender<usize>,
+    /// For calls about secrets.
+    places: Semaphore,
 }
 
 impl App {
     async fn accept(self: &Arc<Self>, listener: &UnixListener, tasks: &TaskTracker) {
+        let mut calls = self.calls.subscribe();
         loop {
+            // the next ones wait in the system's queue; those that say nothing are let go in a few seconds
+            drop(calls.wait_for(|calls| *calls < MAX_CALLS + SPARE_CALLS).await);
             match listener.accept().await {
-                Ok((stream, _)) if *self.calls.borrow() < MAX_CALLS => {
+                Ok((stream, _)) => {
                     let app = Arc::clone(self);
                     let under_way = UnderWay::new(&app);
                     tasks.spawn(async move {
@@ -238,7 +247,6 @@ impl App {
                         drop(under_way);
                     });
                 }
-                Ok(_) => tracing::warn!("too many calls at once; one was not heard"),
                 Err(error) => {
                     tracing::warn!(%error, "a call was not heard");
                     // as when no more files can be open: others must close theirs first
@@ -268,7 +276,9 @@ impl App {
         let mut client = Client::new(writer, umask);
         if let Some(refused) = refused {
             tracing::warn!(error = %refused, "a call was refused");
-            client.send(&Event::Failed(Failure::new(FailureKind::Invalid, refused.to_string()))).await.ok();
+            client.send(&Event::Failed(Failure::new(FailureKind::Refused, refused.to_string()))).await.ok();
+            // it may be about to say what it wants, and would take a connection that is closed for a daemon that ends
+            heard(drained(&mut reader)).await;
             return;
         }
         let call = match opening {
@@ -282,8 +292,16 @@ impl App {
                 }
             }
         };
+        let runs = call.as_ref().is_ok_and(|call| call.verb.runs());
         let answer = match call {
-            Ok(Call { protocol: PROTOCOL, verb }) => tokio::select! {
+            Ok(Call { protocol: PROTOCOL, version, verb })
+                if verb.is_about_secrets() && !version.is_empty() && version != env!("CARGO_PKG_VERSION") =>
+            {
+                let own = env!("CARGO_PKG_VERSION");
+                let message = format!("the daemon is of version {own}, this program of {version}");
+                Err(Failure::new(FailureKind::Protocol, message))
+            }
+            Ok(Call { protocol: PROTOCOL, verb, .. }) => tokio::select! {
                 // an answer that is there is given, even where the client has said all it will ever say
                 biased;
                 answer = self.answer(verb, &client) => answer,
@@ -298,10 +316,20 @@ impl App {
             }
             Err(error) => Err(Failure::new(FailureKind::Protocol, error.to_string())),
         };
-        client.send(&answer.unwrap_or_else(Event::Failed)).await.ok();
+        let answer = answer.unwrap_or_else(Event::Failed);
+        if runs {
+            client.finish(&answer, &mut reader, &self.stopping).await;
+        } else {
+            client.send(&answer).await.ok();
+        }
     }
 
     async fn answer(&self, verb: Verb, client: &Client) -> Result<Event, Failure> {
+        let about_secrets = matches!(verb, Verb::Request(_) | Verb::Reveal(_) | Verb::Exec(_) | Verb::Ssh(_));
+        let _place = about_secrets.then(|| self.places.try_acquire()).transpose().map_err(|_| {
+            tracing::warn!("too many calls at once; one was refused");
+            Failure::new(FailureKind::Failed, "too many calls at once; try again when others have ended")
+        })?;
         match verb {
             Verb::Request(wish) => Ok(Event::Granted(self.obtain(&wish, client).await?.describe())),
             Verb::Reveal(mut wish) => {
