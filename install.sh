@@ -116,8 +116,13 @@ check_options() {
     esac
 }
 
-# The folder of the checkout that this script lies in; nothing where it was piped into a shell.
+# The folder of the checkout that this script lies in; nothing where it was piped into a shell, whose name may be that of
+# a file in this folder.
 checkout() {
+    case $0 in
+        install.sh | */install.sh) ;;
+        *) return 0 ;;
+    esac
     [ -f "$0" ] || return 0
     place=$(cd "$(dirname "$0")" && pwd)
     if [ -f "$place/secret-gate-cli/Cargo.toml" ]; then printf '%s' "$place"; fi
@@ -154,6 +159,7 @@ from_server() {
     is_safe_way || [ -n "$sum" ] ||
         fail "the client from $server would travel unencrypted, and nothing could tell whether it was altered" \
             'use https, or give its sum with --sha256'
+    check_downloader
     origin=$server/client/$os/$arch
     say "downloading $origin"
     if ! download "$origin" "$work/client"; then
@@ -186,6 +192,7 @@ is_safe_way() {
 }
 
 from_release() {
+    check_downloader
     origin=$RELEASES/$name
     say "downloading $origin"
     download "$origin" "$work/client" || fail "$origin could not be downloaded" \
@@ -198,31 +205,52 @@ from_release() {
     fi
 }
 
-# Downloads $1 to $2, with what this machine has. Fails where not everything has come.
-download() {
+is_gnu_wget() {
+    case $(wget --version 2>/dev/null) in
+        'GNU Wget'*) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
+# That of busybox takes none of our options, checks no certificate and goes where it is sent.
+check_downloader() {
+    ! command -v curl >/dev/null || return 0
+    command -v wget >/dev/null || fail 'there is neither curl nor wget' 'install one of them'
+    [ -n "$sum" ] || is_gnu_wget || fail 'the wget of this machine does not check where things come from' \
+        'install curl, or give the sum of the client with --sha256'
+}
+
+# Downloads $1 to $2, with what this machine has. Fails where not everything has come. What comes from a server comes from
+# that server; a release page sends elsewhere.
+download() (
+    case $1 in
+        https://*) protocol='=https' ;;
+        *)
+            protocol='=http'
+            # what is to stay on this machine does not leave it
+            unset http_proxy HTTP_PROXY all_proxy ALL_PROXY
+            ;;
+    esac
     if command -v curl >/dev/null; then
-        case $1 in
-            https://*) protocol='=https' ;;
-            *) protocol='=http' ;;
-        esac
-        # a server's client comes from that server; a release page sends elsewhere
         follow=''
         [ "$from" != release ] || follow=--location
         # shellcheck disable=SC2086 # an option or nothing
-        curl --fail --silent --show-error $follow --proto "$protocol" --proto-redir "$protocol" --globoff \
-            --connect-timeout 20 --speed-limit 100 --speed-time 60 --output "$2" -- "$1"
-    elif command -v wget >/dev/null; then
-        # the wget of busybox knows none of these, and ends by itself
-        patience=''
-        case $(wget --version 2>/dev/null) in
-            'GNU Wget'*) patience='--tries=3 --timeout=60' ;;
+        status=$(curl --fail --silent --show-error $follow --proto "$protocol" --proto-redir "$protocol" --globoff \
+            --connect-timeout 20 --speed-limit 100 --speed-time 60 --output "$2" --write-out '%{http_code}' -- "$1") ||
+            return 1
+        case $status in
+            3??) tell "error: $1 sends elsewhere, which is not followed" && return 1 ;;
         esac
-        # shellcheck disable=SC2086 # options or nothing
-        wget -q $patience -O "$2" "$1"
-    else
-        fail 'there is neither curl nor wget' 'install one of them'
+        return 0
     fi
-}
+    options=''
+    if is_gnu_wget; then
+        options='--tries=3 --timeout=60'
+        [ "$from" = release ] || options="$options --max-redirect=0"
+    fi
+    # shellcheck disable=SC2086 # options or nothing
+    wget -q $options -O "$2" "$1"
+)
 
 sum_of() {
     if command -v sha256sum >/dev/null; then

@@ -280,7 +280,7 @@ async fn a_server_without_the_client_shows_the_way_on() {
     let url = serving(clients.path()).await;
     for downloader in downloaders() {
         let home = Home::with(downloader);
-        let run = home.run(&["--server", &url, "--yes"]).await;
+        let run = home.run(&["--server", &url, "--sha256", &"0".repeat(64), "--yes"]).await;
         assert_eq!(run.code, 1, "{run:?}");
         for words in [
             &format!("{url} did not hand out the client"),
@@ -531,4 +531,59 @@ async fn can_be_piped_into_every_shell_and_half_of_it_does_nothing() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_from_where_a_server_sends_to() {
+    let clients = tempfile::tempdir().unwrap();
+    let elsewhere = with_client(&clients).await;
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let place = format!("{elsewhere}/client/linux/{arch}");
+    let moved = format!("HTTP/1.1 302 Found\r\nlocation: {place}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let url = answering(moved.into_bytes()).await;
+    for downloader in ["curl", "wget"].into_iter().filter(|name| found(name).is_some()) {
+        let home = Home::with(downloader);
+        let run = home.run(&["--server", &url, "--yes"]).await;
+        assert!(run.code == 1 && run.err.contains("did not hand out the client"), "{downloader}: {run:?}");
+        assert!(home.is_untouched(), "{downloader}");
+    }
+}
+
+#[tokio::test]
+async fn a_downloader_that_checks_nothing_needs_a_sum() {
+    let home = Home::with("busybox");
+    let run = home.run(&["--server", "https://gate.example.org", "--yes"]).await;
+    assert!(run.code == 1 && run.err.contains("give the sum of the client with --sha256"), "{run:?}");
+    assert!(home.is_untouched());
+}
+
+#[tokio::test]
+async fn what_stays_on_this_machine_goes_through_no_proxy() {
+    let clients = tempfile::tempdir().unwrap();
+    let url = with_client(&clients).await;
+    let proxy = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nevil".to_vec()).await;
+    for downloader in ["curl", "wget"].into_iter().filter(|name| found(name).is_some()) {
+        let mut home = Home::with(downloader);
+        home.variables = vec![("http_proxy", proxy.clone()), ("ALL_PROXY", proxy.clone())];
+        let run = home.run(&["--server", &url, "--yes"]).await;
+        assert_eq!(run.code, 0, "{downloader}: {run:?}");
+        home.check(Some(&url));
+    }
+}
+
+#[tokio::test]
+async fn piped_into_a_shell_it_trusts_no_folder() {
+    let home = Home::with("curl");
+    let folder = home.path("down load's");
+    fs::create_dir_all(folder.join("secret-gate-cli")).unwrap();
+    fs::create_dir_all(folder.join("target/release")).unwrap();
+    for file in ["sh", "secret-gate-cli/Cargo.toml", "target/release/secret-gate"] {
+        fs::copy(&*CLIENT, folder.join(file)).unwrap();
+    }
+    let mut command = home.command();
+    // `-s` with options behind it, as in `curl … | sh -s -- --server …`
+    command.args(["-s", "--"]).args(["--server", "http://127.0.0.1:9", "--yes"]).stdin(fs::File::open(SCRIPT).unwrap());
+    let run = ended(command.spawn().unwrap()).await;
+    assert!(run.code == 1 && run.out.contains("downloading http://127.0.0.1:9"), "{run:?}");
+    assert!(home.is_untouched());
 }

@@ -590,3 +590,18 @@ fn removal_leaves_a_configuration_that_setup_did_not_write() {
     home.set_up(&["--remove"]);
     assert_eq!(home.text(config), "{\"server_url\": \"https://gate.example.com\"}");
 }
+
+#[test]
+fn removal_without_a_setup_loses_nothing_that_the_user_made() {
+    let home = Home::with_agents();
+    let made = r#"{"mcpServers":{"secret-gate":{"command":"/opt/mine/secret-gate","args":["mcp"],"env":{"A":"b"}}}}"#;
+    home.write(".claude.json", made);
+    fs::create_dir_all(home.path("opt")).unwrap();
+    home.write("opt/secret-gate", "mine");
+    fs::create_dir_all(home.path(".config/secret-gate/bin")).unwrap();
+    let link = home.path(".config/secret-gate/bin/secret-gate");
+    symlink(home.path("opt/secret-gate"), &link).unwrap();
+    assert_eq!(home.run(&["--remove", "--yes"]).code, 0);
+    assert_eq!(home.text(".claude.json.secret-gate-backup"), made);
+    assert_eq!(fs::read_link(&link).unwrap(), home.path("opt/secret-gate"));
+}

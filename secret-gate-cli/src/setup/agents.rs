@@ -180,7 +180,10 @@ impl Tool {
                 let text = "mcp__secret-gate__*";
                 targets.push(Target {
                     path: places.claude_folder().join("settings.json"),
-                    about: format!("{}: permission for the tools", self.title()),
+                    about: format!(
+                        "{}: permission to use the tools, commands included, without asking you each time",
+                        self.title()
+                    ),
                     content: Content::Json(vec![Piece::Element { path: vec!["permissions", "allow"], text }]),
                 });
             }

@@ -11,7 +11,10 @@ pub(super) fn unified(name: &str, before: Option<&[u8]>, after: Option<&[u8]>, o
     let side = |content: Option<&[u8]>| if content.is_some() { name.to_owned() } else { "/dev/null".to_owned() };
     let (old, new) = (text(before), text(after));
     let mut shown = format!("--- {}\n+++ {}\n", side(before), side(after));
-    for hunk in TextDiff::from_lines(&old, &new).unified_diff().context_radius(1).iter_hunks() {
+    // within a text of several lines, TOML's, a line does not show that it is one
+    let has_long_texts = ["\"\"\"", "'''"].iter().any(|quotes| old.contains(quotes));
+    let around = if has_long_texts { 0 } else { 1 };
+    for hunk in TextDiff::from_lines(&old, &new).unified_diff().context_radius(around).iter_hunks() {
         writeln!(shown, "{}", hunk.header()).ok();
         for change in hunk.iter_changes() {
             let line = masked(change.value().trim_end_matches(['\r', '\n']), ours);
@@ -68,6 +71,14 @@ mod tests {
         let shown = unified("~/a.json", Some(before.as_bytes()), Some(after.as_bytes()), "\"/bin/secret-gate\"");
         let expected = "--- ~/a.json\n+++ ~/a.json\n@@ -2,3 +2,4 @@\n   \"env\": { \"TOKEN\": \"…\", \"n\": 1 },\n-  \"last\": \"…\"\n+  \"last\": \"…\",\n+  \"ours\": \"/bin/secret-gate\"\n }\n";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn shows_no_line_of_a_text_of_several_lines() {
+        let before = "KEY = \"\"\"\nsk-live-xyz\"\"\"\n";
+        let after = format!("{before}[ours]\n");
+        let shown = unified("a.toml", Some(before.as_bytes()), Some(after.as_bytes()), "[ours]");
+        assert!(shown.contains("+[ours]") && !shown.contains("sk-live"), "{shown}");
     }
 
     #[test]

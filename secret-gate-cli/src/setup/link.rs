@@ -45,7 +45,9 @@ impl Link {
             return Ok(match way {
                 Way::Add if to == self.to => Step::Nothing,
                 Way::Add => Step::Replace,
+                // somebody else's; one that leads nowhere is from before the client moved
                 Way::Remove if to.file_name() != self.path.file_name() => Step::Nothing,
+                Way::Remove if to != self.to && self.path.exists() => Step::Nothing,
                 Way::Remove if backup_of(&self.path).exists() => Step::Restore,
                 Way::Remove => Step::Delete,
             });

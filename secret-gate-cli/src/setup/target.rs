@@ -142,8 +142,13 @@ impl Target {
         let is_client = matches!(self.content, Content::Client(_));
         match backup {
             None if is_client => unchanged,
-            None if self.is_bare(&taken) => Ok((None, Backup::Leave)),
-            None => Ok((Some(encoded(mark, &taken)), Backup::Leave)),
+            None => {
+                // an entry that setup would write otherwise may be somebody's own
+                let is_ours = self.put(text).is_ok_and(|put| put == text);
+                let backup = if is_ours { Backup::Leave } else { Backup::Write };
+                let after = if self.is_bare(&taken) { None } else { Some(encoded(mark, &taken)) };
+                Ok((after, backup))
+            }
             Some(backup) if backup.is_empty() && is_client && self.is_bare(&taken) => Ok((None, Backup::Delete)),
             Some(backup) if self.is_untouched_since(&backup, &taken) => Ok((Some(backup), Backup::Delete)),
             Some(_) if matches!(self.content, Content::Whole(_)) => Ok((None, Backup::Leave)),
