@@ -6,13 +6,13 @@ use std::io;
 use std::sync::Arc;
 
 use rmcp::RoleServer;
-use rmcp::model::{ErrorCode, ErrorData, RequestId};
+use rmcp::model::{ErrorCode, ErrorData, JsonRpcMessage, RequestId};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// The longest message, in bytes.
@@ -20,6 +20,9 @@ const MAX_MESSAGE: usize = 8 * 1024 * 1024;
 
 /// How many messages may wait to be heard.
 const WAITING: usize = 16;
+
+/// How many answers may wait to be read by the client, before it is heard no further.
+const UNREAD: usize = 64;
 
 type Incoming = RxJsonRpcMessage<RoleServer>;
 type Writer<W> = Arc<Mutex<W>>;
@@ -29,6 +32,8 @@ type Writer<W> = Arc<Mutex<W>>;
 pub(crate) struct Lines<W> {
     incoming: mpsc::Receiver<Incoming>,
     writer: Writer<W>,
+    /// How many messages are not written yet.
+    unread: watch::Sender<usize>,
 }
 
 impl<W: AsyncWrite + Send + Unpin + 'static> Lines<W> {
@@ -43,7 +48,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Lines<W> {
             }
             ended.cancel();
         });
-        Self { incoming, writer }
+        Self { incoming, writer, unread: watch::Sender::new(0) }
     }
 }
 
@@ -55,16 +60,39 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Transport<RoleServer> for Lines<W> 
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         let writer = Arc::clone(&self.writer);
-        async move { write(&writer, &item).await }
+        let unread = Unread::new(&self.unread);
+        async move {
+            let written = write(&writer, &item).await;
+            drop(unread);
+            written
+        }
     }
 
     async fn receive(&mut self) -> Option<Incoming> {
+        // for a client that writes and does not read, answers would pile up without end
+        self.unread.subscribe().wait_for(|unread| *unread < UNREAD).await.ok()?;
         self.incoming.recv().await
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
         self.incoming.close();
         Ok(())
+    }
+}
+
+/// A message that is not written yet.
+struct Unread(watch::Sender<usize>);
+
+impl Unread {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -84,6 +112,7 @@ async fn read<W: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
     let mut line = Vec::new();
+    let mut begun = false;
     while let Some(length) = next_line(&mut reader, &mut line).await? {
         let heard = if length > MAX_MESSAGE {
             let problem = format!("a message is longer than {MAX_MESSAGE} bytes");
@@ -94,7 +123,10 @@ async fn read<W: AsyncWrite + Unpin>(
         for heard in heard {
             match heard {
                 Ok(message) => {
-                    if messages.send(message).await.is_err() {
+                    begun |= begins(&message);
+                    // the service would take what comes too early for the end
+                    let is_heard = begun || matches!(message, JsonRpcMessage::Request(_));
+                    if is_heard && messages.send(message).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -106,6 +138,12 @@ async fn read<W: AsyncWrite + Unpin>(
         }
     }
     Ok(())
+}
+
+/// Whether this begins a session: a request that asks for more than whether somebody is there, and who.
+fn begins(message: &Incoming) -> bool {
+    let JsonRpcMessage::Request(request) = message else { return false };
+    !["ping", "server/discover"].contains(&request.request.method())
 }
 
 /// Reads a line, without its end; of one that is too long, the beginning. Gives its length, and `None` at the end of input.
@@ -170,6 +208,8 @@ fn one(value: Value) -> Option<Result<Incoming, Problem>> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -208,6 +248,26 @@ mod tests {
         let mut heard = understand(line);
         assert_eq!(heard.len(), 1, "{}", String::from_utf8_lossy(line));
         heard.remove(0).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_heard_no_further() {
+        let (mut client, ours) = tokio::io::duplex(1024 * 1024);
+        let (theirs, mut answers) = tokio::io::duplex(64);
+        let mut lines = Lines::new(ours, theirs, CancellationToken::new());
+        let ping = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
+        client.write_all(&ping.repeat(UNREAD + 8)).await.unwrap();
+        let mut sending = tokio::task::JoinSet::new();
+        for _ in 0..UNREAD {
+            assert!(lines.receive().await.is_some());
+            let error = ErrorData::new(ErrorCode::INTERNAL_ERROR, "x".repeat(64), None);
+            sending.spawn(lines.send(TxJsonRpcMessage::<RoleServer>::error(error, None)));
+        }
+        assert!(lines.receive().now_or_never().is_none());
+        // and again once it reads
+        let reading = tokio::spawn(async move { tokio::io::copy(&mut answers, &mut tokio::io::sink()).await });
+        assert!(lines.receive().await.is_some());
+        reading.abort();
     }
 
     #[tokio::test]

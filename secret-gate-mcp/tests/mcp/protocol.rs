@@ -213,3 +213,22 @@ async fn many_calls_at_once_are_each_answered() {
         assert_eq!(client.result(id).await["isError"], false);
     }
 }
+
+#[tokio::test]
+async fn what_comes_before_the_first_request_ends_nothing() {
+    let world = World::start().await;
+    for early in [
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}),
+        json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}),
+        json!({"jsonrpc": "2.0", "id": 9, "result": {}}),
+    ] {
+        let mut client = world.client(&[]);
+        client.say(early.clone()).await;
+        assert!(client.ask("ping", json!({})).await["result"].is_object(), "{early}");
+        client.say(early.clone()).await;
+        let began = client.initialize("2025-11-25").await;
+        assert_eq!(began["serverInfo"]["name"], "secret-gate", "{early}");
+        assert_eq!(names(&client.ask("tools/list", json!({})).await).len(), 6);
+    }
+}
