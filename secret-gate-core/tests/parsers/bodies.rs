@@ -13,8 +13,11 @@ use secret_gate_core::{SecretReference, SecretValue, Use, parse_duration, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// What is done with the bytes.
+pub(crate) type Body = fn(&[u8]);
+
 /// All of them, by the names of their fuzzers.
-pub(crate) const ALL: &[(&str, fn(&[u8]))] = &[
+pub(crate) const ALL: &[(&str, Body)] = &[
     ("reference", reference),
     ("duration", duration),
     ("login", login),

@@ -1,7 +1,7 @@
 //! Every parser that the library offers, on any bytes: see `bodies` for what must hold. The fuzzers in `fuzz/` run the
 //! same bodies for longer; what they should begin with is stored there, and tried here.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod bodies;
 
