@@ -16,7 +16,7 @@ use crate::SecretValue;
 use super::exact::Opened;
 use super::group::Group;
 use super::injection::{Delivery, Injection};
-use super::{Command, ExecError};
+use super::{Command, ExecError, system};
 
 /// Descriptors that a command inherits have at least this number, out of the way of those that scripts choose.
 const FIRST_DESCRIPTOR: i32 = 40;
@@ -52,6 +52,13 @@ pub(super) fn start(
     let dir = exact.map_or(command.working_dir.as_path(), Opened::working_dir);
     let passed = command.passed_env().map(|(name, value)| (name, value));
     child.env_clear().envs(passed).current_dir(dir).process_group(0);
+    if exact.is_some() && command.variable("HOME").is_some() {
+        // programs read from there what to load and to run, and an approval does not show where that is
+        match system::home() {
+            Some(home) => child.env("HOME", home),
+            None => child.env_remove("HOME"),
+        };
+    }
     child.stdin(command.stdin.map_or_else(Stdio::null, Stdio::from));
     let feeds = inject(&mut child, &mut inherited, injections).map_err(ExecError::Start)?;
     inherited.hand_to(&mut child);

@@ -316,6 +316,24 @@ async fn loader_variables_are_dropped() {
 }
 
 #[tokio::test]
+async fn the_home_of_a_caller_configures_no_exact_command() {
+    let fixture = Fixture::new();
+    let home = fixture.path("work");
+    let named = home.to_str().unwrap();
+    let names = ["HOME", "CURL_HOME", "XDG_CONFIG_HOME", "OPENSSL_CONF", "SSLKEYLOGFILE"];
+    let given: Vec<_> = names.map(|name| (name, named)).into_iter().chain([("PATH", "/usr/bin:/bin")]).collect();
+    let argv = ["env".to_owned()];
+    let exact = resolve(&argv, &home, Some(OsStr::new("/usr/bin:/bin")), BTreeMap::new()).unwrap();
+    let command = || Command::new(["env"], &home).env(given.clone());
+    let out = collect(command().exactly(exact.clone()), &[]).await.unwrap().1;
+    assert!(!out.contains(named) && out.starts_with("HOME=/"), "{out}");
+    assert!(collect(command(), &[]).await.unwrap().1.contains(named));
+    // where there is none, none comes in
+    let none = Command::new(["env"], &home).env([("PATH", "/usr/bin:/bin")]).exactly(exact);
+    assert_eq!(collect(none, &[]).await.unwrap().1, "");
+}
+
+#[tokio::test]
 async fn a_function_from_the_environment_changes_no_script() {
     let fixture = Fixture::new();
     fixture.program("bin/script", "#!/bin/bash\nsay hello\n");
