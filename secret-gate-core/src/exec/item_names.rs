@@ -40,9 +40,12 @@ fn are_alike(one: &str, other: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Vaults and titles, and what the items are called.
+    type Case = (&'static [(&'static str, &'static str)], Option<&'static [&'static str]>);
+
     #[test]
     fn names_tell_items_apart() {
-        let cases: [(&[(&str, &str)], Option<&[&str]>); 10] = [
+        let cases: [Case; 10] = [
             (&[], Some(&[])),
             (&[("infra", "db")], Some(&["db"])),
             (&[("infra", "db"), ("other", "web"), ("infra", "db")], Some(&["db", "web", "db"])),
