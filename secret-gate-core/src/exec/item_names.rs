@@ -53,7 +53,7 @@ mod tests {
             (&[("v", "a/b"), ("w", "a")], Some(&["v/a/b", "w/a"])),
             // with its vault, one is called as the other is without
             (&[("v", "db"), ("w", "db"), ("x", "v/db")], None),
-            (&[("v", "a/b"), ("v/a", "b"), ("w", "b")], None),
+            (&[("v", "a/b"), ("w", "a/b"), ("v/a", "b"), ("w", "b")], None),
             (&[("v", "a"), ("v", "a/b")], None),
             (&[("", "db"), ("", "web")], Some(&["db", "web"])),
             (&[("", "db"), ("v", "db")], Some(&["db", "v/db"])),

@@ -198,7 +198,9 @@ fn who_receives_the_value() {
     let line = |broker: bool, wanted: Option<Use>| {
         let asked = Question { requester: Requester::with_key("k", broker), intended_use: wanted, ..question("1") };
         let text = plain(&asked, None).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("Use: ")).unwrap().to_owned()
+        let (_, from) = text.split_once("\nUse: ").unwrap();
+        let (line, _) = from.split_once("\nAsked by: ").unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let both = Use { ssh: Some(Scope::Any), ..Use::any_command() };
     let all = Use { reveal: true, ..both.clone() };
@@ -215,14 +217,14 @@ fn who_receives_the_value() {
 
 #[test]
 fn an_exact_command_is_shown_whole() {
-    let command = ExactCommand::new(["sh", "-c", "a b\nc", ""], "/srv/x", "/bin/sh", "f".repeat(64));
+    let command = ExactCommand::new(["env", "-c", "a b\nc", ""], "/srv/x", "/bin/env", "f".repeat(64));
     let command = command.with_env("TOKEN", "token").with_env("URL", "a, b");
     let command = command.with_file("KEY", "private key").with_stdin("password\nUse: none");
     let asked = Question { intended_use: Some(Use::command(command)), ..question("1") };
     let text = check(&asked, None).unwrap();
     for part in [
-        "\nUse: run sh -c 'a b⏎c' ''\n",
-        "\nProgram: /bin/sh\n",
+        "\nUse: run env -c 'a b⏎c' ''\n",
+        "\nProgram: /bin/env\n",
         &format!("\nSHA-256: {}\n", "f".repeat(64)),
         "\nStarts in: /srv/x\n",
         "\nVariables: TOKEN=token, URL=\"a, b\"\n",
@@ -230,6 +232,22 @@ fn an_exact_command_is_shown_whole() {
         "\nStandard input: \"password⏎Use: none\"\n",
     ] {
         assert!(text.contains(part), "{part:?} in {text}");
+    }
+}
+
+#[test]
+fn only_a_shell_of_the_system_is_shown_as_one() {
+    let hash = format!("SHA-256: {}", "f".repeat(64));
+    for (argv, program, is_line) in [
+        (["sh", "-c", "./migrate"], "/usr/bin/dash", true),
+        (["sh", "-c", "./migrate"], "/tmp/bin/dash", false),
+        (["sh", "-e", "./migrate"], "/usr/bin/dash", false),
+        (["curl", "-c", "jar"], "/usr/bin/curl", false),
+    ] {
+        let command = Use::command(ExactCommand::new(argv, "/srv/x", program, "f".repeat(64)));
+        let asked = Question { intended_use: Some(command), ..question("1") };
+        let text = check(&asked, None).unwrap();
+        assert!(text.contains("A shell line: ") == is_line && text.contains(&hash) != is_line, "{program}: {text}");
     }
 }
 
