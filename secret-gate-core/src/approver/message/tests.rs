@@ -206,9 +206,9 @@ fn who_receives_the_value() {
     let all = Use { reveal: true, ..both.clone() };
     assert_eq!(line(true, None), "receives the value");
     assert_eq!(line(true, Some(Use::reveal())), "receives the value");
-    assert_eq!(line(true, Some(both.clone())), "run any command; ssh to any host, with the key in the requester's ssh-agent");
-    let text = "receives the value; run any command; ssh to any host, with the key in the requester's ssh-agent";
-    assert_eq!(line(true, Some(all.clone())), text);
+    let text = "run any command; ssh to any host, with the key in the requester's ssh-agent";
+    assert_eq!(line(true, Some(both.clone())), text);
+    assert_eq!(line(true, Some(all.clone())), format!("receives the value; {text}"));
     assert_eq!(line(false, None), "receives the value");
     assert_eq!(line(false, Some(Use::reveal())), "receives the value");
     assert_eq!(line(false, Some(both)), "receives the value (says: run any command; ssh to any host)");
