@@ -14,6 +14,7 @@ mod env_file;
 mod exit;
 mod failure;
 mod go_flags;
+mod input;
 mod look_up;
 mod manual;
 mod render;
