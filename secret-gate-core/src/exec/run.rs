@@ -36,7 +36,7 @@ const REST_BYTES: u64 = 2 * 1024 * 1024;
 ///   standard output and error. Those that hold them may go on for five seconds, or until they have been silent for half a
 ///   second, and are killed;
 /// - when its time is up, or `cancel` is done (which [`std::future::pending`] never is): every process gets SIGTERM, and
-///   SIGKILL two seconds later;
+///   SIGKILL two seconds later. Where `cancel` is done before it starts, it does not start;
 /// - when this future is dropped, or `output` fails: every process gets SIGKILL at once.
 ///
 /// Every process is: the group, and on Linux also those that left the group (`setsid`) and whose parent still runs, or its
@@ -79,9 +79,18 @@ pub async fn run(
         return Err(ExecError::NoProgram);
     }
     let redactor = injection::check(&command, injections)?;
-    let opened = match &command.approved {
-        Some(approved) => Some(Opened::approved(&command, approved).await?),
-        None => None,
+    let mut cancel = pin!(cancel);
+    let opening = async {
+        match &command.approved {
+            Some(approved) => Opened::approved(&command, approved).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let opened = tokio::select! {
+        // asked last before the start, so that nothing starts with what was taken back while a program was hashed
+        biased;
+        () = cancel.as_mut() => return Ok(Exit { ended: Ended::Cancelled, truncated: vec![], unredacted: vec![] }),
+        opened = opening => opened?,
     };
     let (time, limit) = (command.timeout, command.output_limit);
     let Started { group, stdout, stderr, feeds } = start(command, opened.as_ref(), injections)?;

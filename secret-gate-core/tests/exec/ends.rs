@@ -139,7 +139,8 @@ async fn last_words_are_heard() {
 #[tokio::test]
 async fn cancelled_before_it_began() {
     let mut output = secret_gate_core::exec::Collected::new();
-    let exit = run(shell("sleep 300"), &[], &mut output, std::future::ready(())).await.unwrap();
+    let command = shell("sleep 300").on_start(|_| panic!("it starts"));
+    let exit = run(command, &[], &mut output, std::future::ready(())).await.unwrap();
     assert_eq!(exit.ended, Ended::Cancelled);
 }
 

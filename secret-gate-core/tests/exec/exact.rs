@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use secret_gate_core::ExactCommand;
-use secret_gate_core::exec::{Command, Delivery, ExecError, resolve};
+use secret_gate_core::exec::{Collected, Command, Delivery, Ended, ExecError, resolve, run};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -145,6 +145,21 @@ async fn a_changed_program_is_refused() {
     assert_eq!(error.to_string(), "not what was approved: the program's content changed since");
     fixture.program("bin/say", echo(""));
     assert_eq!(fixture.run(&["say", "hello"], &exact).await, Ok("hello\n".to_owned()), "the content counts");
+}
+
+#[tokio::test]
+async fn cancelled_while_it_is_looked_at_it_does_not_start() {
+    let fixture = Fixture::new();
+    let program = fixture.program("bin/say", echo(""));
+    // takes longer to look at than the caller needs to change their mind
+    fs::File::options().write(true).open(program).unwrap().set_len(64 << 20).unwrap();
+    let approved = fixture.resolve(&["say", "hello"]).unwrap();
+    let command = || fixture.command(&["say", "hello"]).exactly(approved.clone());
+    let mut output = Collected::new();
+    let unwanted = command().on_start(|_| panic!("it starts"));
+    let exit = run(unwanted, &[], &mut output, tokio::task::yield_now()).await.unwrap();
+    assert_eq!((exit.ended, output.stdout), (Ended::Cancelled, vec![]));
+    assert_eq!(collect(command(), &[]).await.unwrap().1, "hello\n");
 }
 
 #[tokio::test]
