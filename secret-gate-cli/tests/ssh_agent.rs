@@ -307,6 +307,22 @@ async fn under_two_approvals_it_stays_until_the_last_one_ends() {
 }
 
 #[tokio::test]
+async fn one_agent_under_two_paths_is_one() {
+    let Some(world) = world(approving(2)).await else { return };
+    world.asks(&GET).await;
+    let link = world.agent.folder.path().join("link");
+    std::os::unix::fs::symlink(world.agent.socket(), &link).unwrap();
+    let mut command = world.machine.command(env!("CARGO_BIN_EXE_secret-gate"));
+    let run = command.args(ASK).env("SSH_AUTH_SOCK", link).output().await.unwrap();
+    assert!(run.status.success() && world.gated.asked() == 2, "{run:?}");
+    let ids = world.grants().await;
+    assert_eq!(world.machine.run(&["revoke", &ids[0]]).await.code, 0);
+    world.has_key().await;
+    assert_eq!(world.machine.run(&["revoke", &ids[1]]).await.code, 0);
+    assert_eq!(world.agent.keys().await, "");
+}
+
+#[tokio::test]
 async fn the_shorter_of_two_approvals_does_not_get_the_longer_ones_lifetime() {
     let long = Decision::approve_for("Ann", Keep::For(Duration::from_secs(8 * 3600)));
     let Some(world) = world(approving(1).then(long)).await else { return };

@@ -35,7 +35,7 @@ pub(super) struct UserAgents {
 struct Inner {
     clock: Arc<dyn Clock>,
     /// What each agent was given; locked while it is talked to.
-    agents: Mutex<HashMap<Place, Weak<Given>>>,
+    agents: Mutex<HashMap<Identity, Weak<Given>>>,
     /// What is under way for each approval, by its id.
     stays: Mutex<HashMap<String, Stay>>,
 }
@@ -59,11 +59,14 @@ struct Stay {
     failed: Arc<Mutex<Option<String>>>,
 }
 
-/// An agent: its socket, and which one lies there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Device and number of an agent's socket: it is one agent under however many paths.
+type Identity = (u64, u64);
+
+/// An agent: a path to its socket, and which one lies there.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     socket: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
 }
 
 impl Place {
@@ -197,10 +200,10 @@ impl Inner {
     fn given(&self, place: &Place) -> Arc<Given> {
         let mut agents = lock(&self.agents);
         agents.retain(|_, given| given.strong_count() > 0);
-        let known = agents.get(place).and_then(Weak::upgrade);
+        let known = agents.get(&place.identity).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
             let given = Arc::default();
-            agents.insert(place.clone(), Arc::downgrade(&given));
+            agents.insert(place.identity, Arc::downgrade(&given));
             given
         })
     }
