@@ -4,10 +4,14 @@
 mod gated;
 mod support;
 
+use std::fs::File;
+use std::io::Write as _;
+
 use gated::{Gated, approving};
 use rustix::process::Signal;
 use secret_gate_core::{Decision, Keep, Scope, ScriptedApprover, Use};
 use support::{Machine, finish, said, send};
+use tokio::net::unix::pipe;
 
 /// Runs `exec` with the password in T.
 fn exec<'a>(rest: &[&'a str]) -> Vec<&'a str> {
@@ -87,6 +91,26 @@ async fn a_command_reads_what_the_client_was_given() {
 }
 
 #[tokio::test]
+async fn a_pipe_with_a_name_and_no_writer_holds_up_nobody() {
+    let gated = Gated::start(approving(2)).await;
+    let machine = with_path(&gated);
+    let path = machine.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let reader = || pipe::OpenOptions::new().open_receiver(&path).unwrap().into_blocking_fd().unwrap();
+    let run = finish(machine.spawn_at(reader(), &exec(&["--shell", "cat; echo end"]))).await;
+    assert_eq!((run.code, run.out.as_str()), (0, "end\n"), "{run:?}");
+
+    // the command waits for what comes, which the daemon does not
+    let (input, writer) = (reader(), pipe::OpenOptions::new().open_sender(&path).unwrap().into_blocking_fd().unwrap());
+    let mut client = machine.spawn_at(input, &exec(&["--shell", "echo ready >&2; cat"]));
+    said(&mut client, "ready").await;
+    assert_eq!(machine.run(&["daemon", "status"]).await.code, 0);
+    File::from(writer).write_all(b"input").unwrap();
+    let run = finish(client).await;
+    assert_eq!((run.code, run.out.as_str()), (0, "input"), "{run:?}");
+}
+
+#[tokio::test]
 async fn who_leaves_takes_the_command_along() {
     let gated = Gated::start(approving(2)).await;
     let machine = with_path(&gated);
@@ -123,7 +147,7 @@ async fn what_a_command_reads_from_it_cannot_write_to() {
     let gated = Gated::start(approving(1)).await;
     let machine = with_path(&gated);
     std::fs::write(machine.path("input"), "skipped\nread\n").unwrap();
-    let mut input = std::fs::File::options().read(true).write(true).open(machine.path("input")).unwrap();
+    let mut input = File::options().read(true).write(true).open(machine.path("input")).unwrap();
     std::io::Seek::seek(&mut input, std::io::SeekFrom::Start(8)).unwrap();
     let client = machine.spawn_at(input, &exec(&["--shell", "cat; echo $T >&0 || echo refused"]));
     let run = finish(client).await;
