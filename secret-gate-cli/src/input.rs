@@ -1,7 +1,7 @@
 //! Our standard input, on its way to a command.
 
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::thread;
@@ -52,13 +52,26 @@ impl AsFd for Input {
     }
 }
 
-/// Until there is no more, or the command reads no more.
+/// Until there is no more, or the command reads no more. By reading and writing: to splice (as `io::copy` does) locks the pipe
+/// while the socket is waited for, so that a command could not even end.
 fn pour(mut from: File, mut to: PipeWriter) {
-    while let Err(error) = io::copy(&mut from, &mut to) {
-        let is_empty = error.kind() == io::ErrorKind::WouldBlock;
-        // whoever shares it may have made it return at once
-        if !is_empty || poll(&mut [PollFd::new(&from, PollFlags::IN)], None).is_err() {
-            return;
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => {
+                if to.write_all(buffer.get(..length).unwrap_or_default()).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // whoever shares it may have made it return at once
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if poll(&mut [PollFd::new(&from, PollFlags::IN)], None).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
         }
     }
 }

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 
 use gated::{Gated, approving};
 use rustix::process::Signal;
@@ -88,6 +89,32 @@ async fn a_command_reads_what_the_client_was_given() {
     let run = finish(client).await;
     let expected = "first [redacted:db/password] [redacted:db/password]\nand the rest";
     assert_eq!((run.code, run.out.as_str()), (0, expected), "{run:?}");
+}
+
+#[tokio::test]
+async fn what_it_reads_may_come_from_a_socket() {
+    let gated = Gated::start(approving(2)).await;
+    let machine = with_path(&gated);
+    for waits in [true, false] {
+        let (far, near) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(!waits).unwrap();
+        let line = "echo ready >&2; read line; echo \"$line $T\"; cat";
+        let mut client = machine.spawn_at(OwnedFd::from(near), &exec(&["--shell", line]));
+        said(&mut client, "ready").await;
+        // more than a pipe holds
+        let rest = "some line\n".repeat(8_000);
+        let text = format!("first\n{rest}");
+        let writing = tokio::task::spawn_blocking(move || (&far).write_all(text.as_bytes()).unwrap());
+        let run = finish(client).await;
+        writing.await.unwrap();
+        assert_eq!(run.code, 0, "{waits}: {}", run.err);
+        assert!(run.out == format!("first [redacted:db/password]\n{rest}"), "{waits}: {}", run.out.len());
+    }
+
+    // a command that does not read it is not held up, nor is one that ends in the middle
+    let (_far, near) = std::os::unix::net::UnixStream::pair().unwrap();
+    let run = finish(machine.spawn_at(OwnedFd::from(near), &exec(&["--shell", "echo done"]))).await;
+    assert_eq!((run.code, run.out.as_str()), (0, "done\n"), "{run:?}");
 }
 
 #[tokio::test]
