@@ -37,6 +37,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long [`RemoteGate::decision`] bears a server that can't be reached: one held call that is never answered and one
 /// that is not held.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause before an approved value is asked for again that did not come.
+const REDEEM_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest pause between two questions to a server that does not hold its answers.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -203,16 +205,44 @@ impl RemoteGate {
         }
     }
 
-    /// Redeems an approved request. The server hands the value out once, so the call is only sent again where no
-    /// connection came about.
+    /// Redeems an approved request. The server hands the value out once, however often it is asked; so the call is sent
+    /// again where the answer was lost or the server says that it failed, for a minute: the approval is good as long as
+    /// the value has not left.
     ///
     /// # Errors
     /// [`ClientError::NotApproved`] before and after its time, [`ClientError::AlreadyUsed`] where someone else was
     /// faster, and the others. After [`ClientError::Interrupted`] the value may be gone.
     pub async fn secret(&self, token: &str) -> Result<SecretResponse, ClientError> {
+        let end = Instant::now() + CALL_TIMEOUT;
+        let left = || end.saturating_duration_since(Instant::now());
+        let mut lost = None;
+        loop {
+            let error = match self.redeem(token, left()).await {
+                Err(error) => error,
+                released => return released,
+            };
+            let is_lost = matches!(error, ClientError::Interrupted { .. } | ClientError::Unreachable { .. });
+            if (is_lost || matches!(error, ClientError::Server { status: 500, .. })) && left() > REDEEM_PAUSE {
+                tracing::debug!(%error, "the approved value did not come; asking for it again");
+                if matches!(error, ClientError::Interrupted { .. }) {
+                    lost.get_or_insert(error);
+                }
+                tokio::time::sleep(REDEEM_PAUSE).await;
+                continue;
+            }
+            return Err(match (error, lost) {
+                // by our own call, as far as anybody can tell
+                (ClientError::AlreadyUsed | ClientError::UnknownRequest, Some(lost)) => lost,
+                (_, Some(lost)) if is_lost => lost,
+                (error, _) => error,
+            });
+        }
+    }
+
+    async fn redeem(&self, token: &str, within: Duration) -> Result<SecretResponse, ClientError> {
         let url = self.server.join(&["secret", token]);
         let call = || self.http.get(url.clone());
-        exchange(&self.server, Repeat::Unsent, CALL_TIMEOUT, call).await?.parse(About::Request, Some(token))
+        exchange(&self.server, Repeat::Unsent, within, call).await?.parse(About::Request, Some(token))
     }
 
     /// Takes a request back: withdraws the question, or revokes what came of it. Returns whether it was taken back:
