@@ -256,7 +256,9 @@ impl<'a> Query<'a> {
         if could_be_inside && is_subsequence(query, title) {
             return Some((0.5 * query_len / query_len.max(title_len), MatchKind::Fuzzy));
         }
-        if at_least > 0.4 {
+        let all = self.words.len() as f64;
+        // as it is rounded
+        if at_least > 0.4 * all / all {
             return None;
         }
         let shared = self.words.iter().filter(|(word, finder)| {
@@ -265,7 +267,7 @@ impl<'a> Query<'a> {
                 || words(title).any(|other| other.len() < word.len() && word.contains(other))
         });
         let shared = shared.count();
-        (shared > 0).then(|| (0.4 * shared as f64 / self.words.len() as f64, MatchKind::Fuzzy))
+        (shared > 0).then(|| (0.4 * shared as f64 / all, MatchKind::Fuzzy))
     }
 }
 
@@ -327,6 +329,12 @@ mod tests {
             ranked.iter().map(|found| format!("{}/{}", found.entry.vault.name, found.entry.item.title)).collect();
         assert_eq!(order, ["b/db", "a/db-one", "a/db-two", "b/db-two"]);
         assert_eq!(rank(&listings, "db", 2).len(), 2);
+    }
+
+    #[test]
+    fn what_scores_a_rounding_error_more_is_not_left_out() {
+        let ranked = rank(&[listing("a", &["bA"]), listing("b", &["AB"])], "b b a", 1);
+        assert_eq!(ranked.first().unwrap().entry.item.title, "AB");
     }
 
     /// All scores by the letter of the contract, all sorted, the best taken.

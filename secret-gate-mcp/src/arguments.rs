@@ -55,7 +55,8 @@ pub(crate) struct Request {
     /// With command: the environment variable that will carry field
     #[serde(default)]
     pub(crate) env_var: Option<String>,
-    /// With command: which environment variable will carry which field, or which secret reference (op://vault/item/field)
+    /// With command: which environment variable will carry which field, or which secret reference (op://vault/item/field).
+    /// Without command: the secrets that any command is to have
     #[serde(default)]
     pub(crate) env: Option<BTreeMap<String, String>>,
     /// With command: the folder it will run in (default: that of this server)

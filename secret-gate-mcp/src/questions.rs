@@ -197,7 +197,8 @@ impl State {
 async fn ask(wish: Wish, state: &watch::Sender<State>) -> State {
     let refused = |refusal: Refusal| State::Failed(Box::new(Failed::Refused(refusal)));
     let ended = || {
-        let message = "the daemon has ended, and the question with it";
+        let message =
+            "the daemon has ended; the question may still be open on the phone until it expires, so deny it there";
         State::Failed(Box::new(Failed::Daemon(Failure::new(FailureKind::Failed, message))))
     };
     let mut answers = match call_or_start(Verb::Request(wish), None).await {

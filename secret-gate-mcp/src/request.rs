@@ -92,6 +92,8 @@ async fn wish(request: Request, agent: Option<String>, look_up: Duration) -> Res
     let settings = Settings::read(None)?;
     let (command, host, env_var, working_dir) = (given(command), given(host), given(env_var), given(working_dir));
     let env = env.filter(|env| !env.is_empty());
+    // of clients that fill in every member
+    let port = port.filter(|port| *port != 0);
     let mut named = Named::read(&secret_name, vault, field)?;
     let fields = fields.unwrap_or_default();
     let (secrets, intended_use) = match (host, command) {
@@ -115,8 +117,7 @@ async fn wish(request: Request, agent: Option<String>, look_up: Duration) -> Res
             let wanted = Wanted::read(named, fields, env_var, env)?;
             if !wanted.is_carried() {
                 return Err(Refusal::new(
-                    "the command gets no value: give field and env_var, or env, just as exec_with_secret will be given them. \
-                     To ask for any command, leave command out",
+                    "the command gets no value: give field and env_var, or env, just as exec_with_secret will be given them",
                 ));
             }
             let folder = folder(working_dir.as_deref())?;

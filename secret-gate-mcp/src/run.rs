@@ -91,6 +91,7 @@ pub(crate) async fn ssh(ssh: Ssh, agent: Option<String>) -> Result<Ran, Refusal>
     let Ssh { secret_name, host, command, vault, port, timeout: timeout_sec } = ssh;
     let named = Named::read(&secret_name, vault, None)?;
     let (host, command) = (given(Some(host)).unwrap_or_default(), given(command));
+    let port = port.filter(|port| *port != 0);
     let login = login(&host, port, command.as_deref())?;
     let timeout = timeout(timeout_sec, SSH_TIMEOUT);
     let settings = Settings::read(None)?;

@@ -102,7 +102,7 @@ impl SettingsError {
                 .to_owned(),
             Self::Url { .. } => "it looks like https://gate.example.org".to_owned(),
             Self::NoServer { path } => format!(
-                "set SECRET_GATE_URL, pass --server, or write {{\"server_url\": \"https://…\"}} to {}",
+                "run secret-gate setup --server URL, which writes it to {}; or set SECRET_GATE_URL, or pass --server",
                 path.display()
             ),
             Self::KeyFile { .. } => "the file holds the key alone, on one line".to_owned(),
@@ -160,7 +160,7 @@ impl Settings {
             api_key: api_key.as_ref().map(|key| Key(Revealed(SecretValue::copy_of(key.expose())))),
             private_ca: private_ca.clone(),
             poll_interval_ms: u64::try_from(poll_interval.as_millis()).ok(),
-            duration: Some(humantime::format_duration(keep).to_string().replace(' ', "")),
+            duration: Some(written(keep)),
             machine: Some(machine_name()),
             working_dir: std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()),
             ssh_auth_sock: if config.ssh_agent_integration() { ssh_auth_sock() } else { None },
@@ -210,6 +210,17 @@ impl Settings {
             _ => None,
         };
         Ok(Self { server, api_key, private_ca, config })
+    }
+}
+
+/// A duration in the units that servers read, of which a day is none.
+fn written(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (duration.subsec_millis(), seconds % 3_600, seconds % 60) {
+        (0, 0, _) if seconds > 0 => format!("{}h", seconds / 3_600),
+        (0, _, 0) if seconds > 0 => format!("{}m", seconds / 60),
+        (0, ..) => format!("{seconds}s"),
+        _ => format!("{}ms", duration.as_millis()),
     }
 }
 
@@ -302,6 +313,17 @@ mod tests {
         };
         let settings = Settings::resolve(flag, environment, config, &folder.path().join("config.json")).unwrap();
         (settings.server.to_string(), settings.api_key.map_or_else(String::new, |key| key.expose().to_owned()))
+    }
+
+    #[test]
+    fn durations_are_written_as_servers_read_them() {
+        for (text, expected) in
+            [("24h", "24h"), ("2d", "48h"), ("1h30m", "90m"), ("61s", "61s"), ("1500ms", "1500ms"), ("0s", "0s")]
+        {
+            let duration = humantime::parse_duration(text).unwrap();
+            assert_eq!(written(duration), expected);
+            assert_eq!(crate::parse_duration(expected), Some(duration));
+        }
     }
 
     #[test]
