@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::ask::Covered;
 use super::call::{Event, Failure, FailureKind, Ssh};
+use super::caller::Client;
 use super::holdings::{Found, HoldingField, HoldingItem};
 use super::run;
-use super::caller::Client;
 use crate::exec::Command;
 use crate::ssh::{Login, LoginError, PrivateAgent, SshKey};
 use crate::{FieldKind, Scope};
