@@ -48,6 +48,10 @@ impl Cell {
             // before what is held arrives, which the client would never see
             scene.taken_back(self.step).await;
         }
+        if self.subject == Subject::Daemon && self.fault == Fault::Ended && self.step > Step::Seen {
+            // a value that comes while it ends may still get to the command, which is killed then
+            run.ended().await;
+        }
         if self.subject == Subject::Network && self.step == Step::Read {
             self.server_has_noticed(&scene).await;
         }
@@ -72,6 +76,9 @@ impl Cell {
         };
         if self.takes_back() {
             scene.is_taken_back().await;
+        }
+        if self.ends_what_is_held() {
+            scene.nothing_is_held().await;
         }
         let before = scene.events();
 
@@ -112,6 +119,11 @@ impl Cell {
             Fault::Resets => scene.to_server.in_vain(1).await,
             _ => {}
         }
+    }
+
+    /// Whether the command goes on, and the approval ends when the server is back, which does not know it.
+    pub fn ends_what_is_held(self) -> bool {
+        self.subject == Subject::Server && self.fault == Fault::Killed && self.step == Step::Used
     }
 
     /// Returns what keeps the audit log locked.

@@ -37,13 +37,8 @@ pub struct Ended {
 
 impl Run {
     pub fn start(home: &Path, server: &str) -> Self {
-        let client = Path::new(SERVER).with_file_name("secret-gate");
-        assert!(client.exists(), "there is no client beside the server; run: cargo build -p secret-gate-cli");
-        let mut command = Command::new(client);
+        let mut command = client(home, server);
         command.args(["exec", "--secret", "db", "--env", "T=password", "--reason", "backup", "--shell", COMMAND]);
-        command.env_clear();
-        command.envs(["HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"].map(|variable| (variable, home)));
-        command.env("PATH", "/usr/bin:/bin").env("SECRET_GATE_URL", server);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
@@ -93,6 +88,27 @@ impl Run {
         let is_done = out == format!("in use\nended with {}\n", PASSWORD.len());
         Ended { code: status.code(), is_done, err }
     }
+}
+
+/// Waits until the daemon holds nothing.
+pub async fn nothing_is_held(home: &Path, server: &str) {
+    let looking = async {
+        while client(home, server).args(["grants", "--format", "json"]).output().await.unwrap().stdout != b"[]\n" {
+            // it tells nobody
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looking).await.expect("nothing held");
+}
+
+fn client(home: &Path, server: &str) -> Command {
+    let client = Path::new(SERVER).with_file_name("secret-gate");
+    assert!(client.exists(), "there is no client beside the server; run: cargo build -p secret-gate-cli");
+    let mut command = Command::new(client);
+    command.env_clear();
+    command.envs(["HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"].map(|variable| (variable, home)));
+    command.env("PATH", "/usr/bin:/bin").env("SECRET_GATE_URL", server).stdin(Stdio::null());
+    command
 }
 
 /// What comes, as text.

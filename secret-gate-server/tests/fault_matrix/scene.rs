@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::human::Human;
 use crate::relay::{Relay, Toward, Way};
-use crate::run::Run;
+use crate::run::{Run, nothing_is_held};
 use crate::support::{PASSWORD, Running, is_item, login, server_by};
 use crate::{Step, Subject};
 
@@ -91,6 +91,11 @@ impl Scene {
     /// The client, with a command that takes a value and ends when it is told to.
     pub fn run(&self) -> Run {
         Run::start(self.home.path(), &self.to_server.url)
+    }
+
+    /// Waits until the daemon holds nothing.
+    pub async fn nothing_is_held(&self) {
+        nothing_is_held(self.home.path(), &self.to_server.url).await;
     }
 
     /// Lets everything go that is held back.
