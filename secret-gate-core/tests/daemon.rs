@@ -117,8 +117,7 @@ async fn too_many_calls_are_refused_in_words_and_its_owner_is_still_heard() {
     let running = Running::start();
     let place = running.place();
     let wish = |name: String| {
-        let mut wanted = WantedSecret::default();
-        wanted.secret_name = name;
+        let wanted = WantedSecret { secret_name: name, ..Default::default() };
         Verb::Request(Wish { server: url.clone(), secrets: vec![wanted], ..Wish::default() })
     };
     let mut open = Vec::new();
