@@ -11,7 +11,7 @@ use gated::{Gated, approving};
 use secret_gate_core::client::{ClientError, RemoteGate};
 use secret_gate_core::wire::{AccessRequest, Status};
 use serde_json::json;
-use support::{Reply, Server, TOKEN};
+use support::{Reply, Server, TOKEN, error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -98,5 +98,19 @@ async fn a_server_that_could_ask_twice_is_asked_once() {
         let error = gate.request(&question()).await.unwrap_err();
         assert!(matches!(error, ClientError::Interrupted { .. }) && !format!("{error:?}").contains(TOKEN), "{error:?}");
         assert_eq!(server.count("POST /request"), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_approved_value_is_asked_for_again_where_the_server_failed() {
+    let server = Server::start().await.on("GET /secret", error(500, "internal_error", "something went wrong"));
+    server.on("GET /secret", Reply::Json(200, json!({"secret": {"password": "x"}})));
+    client(&server.url).secret(TOKEN).await.unwrap();
+    assert_eq!(server.count("GET /secret"), 2);
+    // a no is a no
+    for (status, code) in [(403, "not_approved"), (410, "already_used"), (404, "not_found")] {
+        let server = Server::start().await.on("GET /secret", error(status, code, "no"));
+        client(&server.url).secret(TOKEN).await.unwrap_err();
+        assert_eq!(server.count("GET /secret"), 1, "{code}");
     }
 }
