@@ -67,8 +67,11 @@ async def press(words, button):
 def started(name, *arguments):
     """How the program is started: on a machine of its own."""
     home = f"{FOLDER}/{name}"
+    # one that nobody listens at, and one whose questions expire at once
+    servers = {"away": "http://127.0.0.1:1", "late": os.environ["IMPATIENT"]}
+    server = servers.get(name.rsplit("-", 1)[-1], SERVER)
     os.makedirs(home, mode=0o700, exist_ok=True)
-    env = {"HOME": home, "XDG_RUNTIME_DIR": home, "PATH": "/usr/bin:/bin", "SECRET_GATE_URL": SERVER}
+    env = {"HOME": home, "XDG_RUNTIME_DIR": home, "PATH": "/usr/bin:/bin", "SECRET_GATE_URL": server}
     return mcp.StdioServerParameters(command=PROGRAM, args=list(arguments), env=env, cwd=home)
 
 
@@ -137,6 +140,13 @@ async def scenario(name, version, mode):
     patience = asyncio.create_task(patient(name, connect, mode))
     async with connect(mode, name, "--grace", "1s") as client:
         await talk(name, version, client)
+    async with connect(mode, f"{name}-away") as client:
+        is_error, structured, text = await client.call("search_secrets", {"query": "db"})
+        expect(is_error and structured is None and "reach" in text, f"{name}: server away", text)
+    async with connect(mode, f"{name}-late") as client:
+        ask = {"secret_name": "db", "reason": f"{name} comes late"}
+        is_error, structured, text = await client.call("request_secret", ask)
+        expect(not is_error and structured["status"] == "expired", f"{name}: expired", text)
     await patience
     print(f"{name}: {version}, all as it should be", flush=True)
 

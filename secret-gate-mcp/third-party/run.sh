@@ -98,14 +98,22 @@ key=$(awk '{ printf "%s\\\\n", $0 }' "$work/key")
 sed "s#SSH_KEY_HERE#$key#" "$here/items.json" >"$work/items.json"
 
 start connect "$programs/connect-double" --listen 127.0.0.1:0 --items "$work/items.json"
-start telegram "$programs/telegram-double" --listen 127.0.0.1:0
-telegram=$(found telegram '^export TELEGRAM_API_URL=\(.*\)')
-start server env -i OP_CONNECT_HOST="$(found connect '^export OP_CONNECT_HOST=\(.*\)')" \
-    OP_CONNECT_TOKEN="$(found connect '^export OP_CONNECT_TOKEN=\(.*\)')" TELEGRAM_API_URL="$telegram" \
-    TELEGRAM_BOT_TOKEN="$(found telegram '^export TELEGRAM_BOT_TOKEN=\(.*\)')" TELEGRAM_CHAT_ID=42 \
-    BIND_ADDRESS=127.0.0.1 PORT=0 WEBHOOK_BASE_URL=http://127.0.0.1 LOG_FORMAT=json MAX_PENDING_PER_REQUESTER=100 \
-    MAX_REQUESTS_PER_MINUTE=10000 MAX_LOOKUPS_PER_MINUTE=10000 "$programs/secret-gate-server"
-server=http://$(found server '.*"listening".*"address":"\([^"]*\)".*')
+# serve NAME TTL: a server with a phone of its own, whose questions stay open so long; `telegram` and `url` say where.
+serve() {
+    start "telegram-$1" "$programs/telegram-double" --listen 127.0.0.1:0
+    telegram=$(found "telegram-$1" '^export TELEGRAM_API_URL=\(.*\)')
+    start "$1" env -i OP_CONNECT_HOST="$(found connect '^export OP_CONNECT_HOST=\(.*\)')" \
+        OP_CONNECT_TOKEN="$(found connect '^export OP_CONNECT_TOKEN=\(.*\)')" TELEGRAM_API_URL="$telegram" \
+        TELEGRAM_BOT_TOKEN="$(found "telegram-$1" '^export TELEGRAM_BOT_TOKEN=\(.*\)')" TELEGRAM_CHAT_ID=42 \
+        BIND_ADDRESS=127.0.0.1 PORT=0 WEBHOOK_BASE_URL=http://127.0.0.1 LOG_FORMAT=json MAX_PENDING_PER_REQUESTER=100 \
+        MAX_REQUESTS_PER_MINUTE=10000 MAX_LOOKUPS_PER_MINUTE=10000 REQUEST_TTL="$2" "$programs/secret-gate-server"
+    url=http://$(found "$1" '.*"listening".*"address":"\([^"]*\)".*')
+}
+
+serve impatient 1s
+export IMPATIENT="$url"
+serve server 15m
+server=$url
 
 # modules are looked for beside the file that imports them
 cp "$here"/*.mjs "$node/"
