@@ -200,6 +200,28 @@ async fn a_link_or_a_file_in_its_place_is_refused() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_another_user_is_refused() {
+    let folder = private_folder();
+    let path = place(folder.path());
+    let listener = std::os::unix::net::UnixListener::bind(path.as_path()).unwrap();
+    if std::os::unix::fs::chown(path.as_path(), Some(65534), None).is_err() {
+        assert!(std::env::var_os("CI").is_none(), "only root can try this");
+        eprintln!("NOT TRIED: only root can make a socket of another user");
+        return;
+    }
+    let refused = path.connect().await.unwrap_err();
+    assert!(refused.to_string().contains("it belongs to another user; remove it"), "{refused}");
+    let refused = Daemon::bind(path.clone(), DaemonOptions::default()).unwrap_err();
+    assert!(refused.to_string().contains("it belongs to another user; remove it"), "{refused}");
+    assert!(path.as_path().exists(), "it is not ours to remove");
+    // nothing was said to it
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    std::os::unix::fs::chown(folder.path(), Some(65534), None).unwrap();
+    assert!(SocketPath::at(path.as_path()).unwrap_err().to_string().contains("it belongs to another user"));
+}
+
+#[tokio::test]
 async fn what_is_no_call_gets_an_answer_or_an_end() {
     let running = Running::start();
     let place = running.place();
