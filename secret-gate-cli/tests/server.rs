@@ -98,7 +98,7 @@ async fn mistakes_name_what_to_write() {
     }
     let run = machine.run(&["--search", "x"]).await;
     assert_eq!(run.code, 1);
-    assert!(run.err.contains("no server is configured\nhint: set SECRET_GATE_URL"), "{}", run.err);
+    assert!(run.err.contains("no server is configured\nhint: run secret-gate setup --server URL"), "{}", run.err);
     let broken = Machine::new().with_file("config.json", "{\n  \"cache_ttl\": \"an hour\"\n}\n");
     let run = broken.run(&["--search", "x"]).await;
     assert_eq!(run.code, 1);
